@@ -1,0 +1,1 @@
+"""Numbers with errors, computed from run directories alone."""

@@ -1,0 +1,1 @@
+"""Text → label: what a completion does, whatever it is worth."""

@@ -1,0 +1,252 @@
+"""The run directory: the only thing between training and everything above it.
+
+::
+
+    config.json          what was asked for, with its hash            ┐
+    metrics.jsonl        one line per step and per evaluation         │ byte-identical for the same
+    rollouts/*.parquet   every trained completion, with its score     │ config, machine and thread
+    evaluations/*.parquet  every evaluated sample                     │ count, whatever was killed
+    checkpoints/checkpoint-<step>/   Hugging Face format              │ and resumed in between
+    result.json          names the final checkpoint; checksums of all ┘
+    timings.jsonl, environment.json   dates, durations, host: outside the checksums
+    state.safetensors    only while unfinished: what a resumed run goes on from
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlvr_placebo.core.errors import PlaceboError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA = 1
+READABLE_SCHEMAS = (1,)  # this one and the one before (there is none before the first)
+STATE = "state.safetensors"
+UNCHECKED = ("timings.jsonl", "environment.json", "result.json", STATE)
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no spaces: one text for one value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: object) -> str:
+    """Hash any JSON value to 16 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as stream:
+        stream.write(data.encode() if isinstance(data, str) else data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write indented JSON atomically."""
+    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file (zstd) atomically."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read the complete lines of a JSONL file; a torn last line (a crash) is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text().split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+class RunDirectory:
+    """One run's files. Make one with :func:`claim` (to write) or :func:`open_run` (to read)."""
+
+    def __init__(self, path: Path) -> None:
+        """Wrap a directory; nothing is read or written yet."""
+        self.path = path
+
+    # ---- writing -------------------------------------------------------------------------------
+
+    def append(self, name: str, record: Mapping[str, object]) -> None:
+        """Append one line to ``metrics.jsonl`` or ``timings.jsonl``, durably."""
+        with (self.path / name).open("a") as stream:
+            stream.write(canonical_json(record) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def rewind(self, step: int) -> None:
+        """Drop everything written after ``step``: a resumed run writes it again, byte for byte.
+
+        A checkpoint of ``step`` itself stays; ``step = -1`` empties the directory.
+        """
+        kept = [r for r in read_jsonl(self.path / "metrics.jsonl") if r["step"] <= step]
+        if kept or (self.path / "metrics.jsonl").exists():
+            lines = "".join(canonical_json(record) + "\n" for record in kept)
+            write_atomic(self.path / "metrics.jsonl", lines)
+        for leftover in self.path.rglob("*.partial"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
+        for folder in ("rollouts", "evaluations", "checkpoints"):
+            for entry in sorted((self.path / folder).glob("*")):
+                if _step_of(entry) > step:
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    def finish(self, result: Mapping[str, object]) -> None:
+        """Write ``result.json`` with the checksums of every checked file, and drop the state."""
+        checksums = {name: file_digest(self.path / name) for name in self.checked_files()}
+        write_json(self.path / "result.json", {**result, "schema": SCHEMA, "checksums": checksums})
+        (self.path / STATE).unlink(missing_ok=True)
+
+    # ---- reading -------------------------------------------------------------------------------
+
+    def checked_files(self) -> list[str]:
+        """Relative paths of every file that must be byte-identical when the run is repeated."""
+        files = (p for p in self.path.rglob("*") if p.is_file())
+        names = (p.relative_to(self.path).as_posix() for p in files)
+        return sorted(n for n in names if n not in UNCHECKED and not n.endswith(".partial"))
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read one JSON file of the directory."""
+        try:
+            return json.loads((self.path / name).read_text())
+        except (OSError, ValueError) as error:
+            raise PlaceboError(f"{self.path / name}: cannot be read ({error})") from None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The run's configuration as it was written."""
+        return self.read_json("config.json")["config"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run wrote its result."""
+        return (self.path / "result.json").exists()
+
+    def metrics(self, kind: str) -> list[dict[str, Any]]:
+        """The records of one kind (``step`` or ``evaluation``) in order."""
+        return [r for r in read_jsonl(self.path / "metrics.jsonl") if r["kind"] == kind]
+
+    def evaluation(self, step: int) -> pa.Table:
+        """Every sample of the evaluation after ``step`` (0: before training)."""
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.path / "evaluations" / f"step-{step:06d}.parquet")
+
+    def damaged_files(self) -> list[str]:
+        """Names of files that are missing or differ from the checksums in ``result.json``."""
+        checksums = self.read_json("result.json")["checksums"]
+        present = set(self.checked_files())
+        wrong = {n for n in checksums.keys() & present if file_digest(self.path / n) != checksums[n]}
+        return sorted(wrong | (checksums.keys() ^ present))
+
+
+def _step_of(entry: Path) -> int:
+    """Step number at the end of ``step-000010.parquet`` or ``checkpoint-10``."""
+    return int(entry.name.split(".")[0].rsplit("-", 1)[1])
+
+
+def open_run(path: Path) -> RunDirectory:
+    """Open a run directory for reading.
+
+    Raises:
+        PlaceboError: it is no run directory, or one of a schema this version cannot read.
+    """
+    run = RunDirectory(path)
+    if not (path / "config.json").exists():
+        raise PlaceboError(f"{path}: not a run directory (it has no config.json)")
+    schema = run.read_json("config.json").get("schema")
+    if schema not in READABLE_SCHEMAS:
+        raise PlaceboError(f"{path}: schema {schema} is not one of {READABLE_SCHEMAS}")
+    return run
+
+
+@contextlib.contextmanager
+def claim(path: Path, config: Mapping[str, object], resume: bool) -> Iterator[RunDirectory]:
+    """Take a directory for one run, exclusively, until the block ends.
+
+    Args:
+        path: where the run goes; made if missing.
+        config: what ``config.json`` must hold (written if new, compared when resumed).
+        resume: go on with an unfinished run of the same configuration.
+
+    Raises:
+        PlaceboError: the directory holds something else, or another process is writing it.
+    """
+    if path.exists() and not path.is_dir():
+        raise PlaceboError(f"{path}: is a file; choose a directory for --out")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise PlaceboError(f"{path}: cannot be used for output ({error.strerror})") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise PlaceboError(f"{path}: another process is writing this run") from None
+        yield _claimed(RunDirectory(path), config, resume)
+    finally:
+        os.close(lock)
+
+
+def _claimed(run: RunDirectory, config: Mapping[str, object], resume: bool) -> RunDirectory:
+    """Check that the locked directory is empty or holds the same run, and write its config."""
+    document = {"schema": SCHEMA, "config": config, "config_hash": digest(config)}
+    written = [p for p in run.path.iterdir() if not p.name.endswith(".partial")]
+    if not written:
+        write_json(run.path / "config.json", document)
+        return run
+    if not resume:
+        raise PlaceboError(
+            f"{run.path}: output directory in use; add --resume to go on with the run in it, "
+            "or choose another --out"
+        )
+    there = open_run(run.path).read_json("config.json")
+    if there["config_hash"] != document["config_hash"]:
+        keys = sorted(differences(there["config"], dict(config)))
+        raise PlaceboError(
+            f"{run.path}: holds a run with another configuration ({', '.join(keys)} differ); "
+            "choose another --out"
+        )
+    return run
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """Dotted names of the entries in which two nested mappings differ."""
+    found: set[str] = set()
+    for key in a.keys() | b.keys():
+        left, right = a.get(key), b.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found |= differences(left, right, f"{prefix}{key}.")
+        elif left != right:
+            found.add(f"{prefix}{key}")
+    return found

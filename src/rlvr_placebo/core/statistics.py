@@ -1,0 +1,77 @@
+"""Estimates that carry their error. Nothing above prints a number that does not come from here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its standard error, its n, and how it was clustered.
+
+    Example: ``Estimate(value=0.52, stderr=0.03, n=500, clusters=77, clustered_by="template")``.
+    ``value`` and ``stderr`` are None where nothing was observed; ``stderr`` alone is None where one
+    cluster cannot show any spread.
+    """
+
+    value: float | None
+    stderr: float | None
+    n: int
+    clusters: int
+    clustered_by: str
+
+    def as_dict(self) -> dict[str, object]:
+        """The five fields, ready for JSON."""
+        return asdict(self)
+
+
+def clustered_mean(
+    values: Sequence[float] | np.ndarray, clusters: Sequence[str], clustered_by: str
+) -> Estimate:
+    """Mean with the cluster-robust standard error of a ratio estimator.
+
+    ``stderr² = C/(C−1) · Σ_c (Σ_{i∈c} (y_i − ȳ))² / n²`` over C clusters (Liang and Zeger 1986; for
+    one value per cluster it is the ordinary ``s/√n``). Miller 2024 (arXiv 2411.00640) recommends it
+    for evaluations whose questions come in groups.
+
+    Args:
+        values: n observations.
+        clusters: the cluster of each.
+        clustered_by: what a cluster is, in one word, for the reader of the number.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        ValueError: the two sequences differ in length.
+    """
+    y = np.asarray(values, dtype=np.float64)
+    if len(y) != len(clusters):
+        raise ValueError(f"{len(y)} values but {len(clusters)} cluster labels")
+    if len(y) == 0:
+        return Estimate(None, None, 0, 0, clustered_by)
+    names, index = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+    count = len(names)
+    mean = float(y.mean())
+    if count == 1:
+        return Estimate(mean, None, len(y), 1, clustered_by)
+    sums = np.bincount(index, weights=y - mean, minlength=count)
+    variance = count / (count - 1) * float(np.sum(sums**2)) / len(y) ** 2
+    return Estimate(mean, float(np.sqrt(variance)), len(y), count, clustered_by)
+
+
+def mean_of_runs(values: Sequence[float]) -> Estimate:
+    """Mean over training seeds with the standard error ``s/√S`` (None for a single seed)."""
+    return clustered_mean(values, [str(i) for i in range(len(values))], "seed")
+
+
+def add_errors(*estimates: Estimate) -> float | None:
+    """Standard error of a sum of independent parts: the root of the summed squares.
+
+    Returns None where no part has an error.
+    """
+    known = [e.stderr for e in estimates if e.stderr is not None]
+    return float(np.sqrt(sum(s * s for s in known))) if known else None

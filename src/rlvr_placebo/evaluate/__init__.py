@@ -1,0 +1,1 @@
+"""Benchmarks under a hashed contract."""

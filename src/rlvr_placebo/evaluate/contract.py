@@ -1,0 +1,109 @@
+"""The contract of an evaluation: everything that decides its numbers, hashed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from rlvr_placebo.core.records import Problem
+from rlvr_placebo.core.rundir import digest
+from rlvr_placebo.text.problems import content_hash
+from rlvr_placebo.text.templates import Template
+from rlvr_placebo.text.tokenizer import Tokenizer
+from rlvr_placebo.verify.equivalence import VERSION as VERIFIER
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """One way of decoding. Example: ``Decoding(temperature=1.0, samples=8)``."""
+
+    temperature: float
+    samples: int
+
+
+def decodings(temperatures: Sequence[float], samples: int) -> tuple[Decoding, ...]:
+    """One sample per problem at temperature 0, where all would be alike, else ``samples``."""
+    return tuple(Decoding(t, 1 if t == 0 else samples) for t in temperatures)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What two evaluations must share before their numbers may be compared.
+
+    Example: greedy and 4 samples at T = 1 of ``pocket-500`` under the plain prompt::
+
+        Contract("pocket-500", "9f…", "plain", "41…", (Decoding(0, 1), Decoding(1, 4)), …)
+
+    Attributes:
+        benchmark: name of the problem set.
+        content: hash of its problems.
+        template: name of the prompt template.
+        prompt: hash of the template's text.
+        decodings: temperatures and samples.
+        max_tokens: the longest completion.
+        seed: of all decoding; never the run's.
+        stops: text of the stop tokens.
+        verifier: version of extraction and equivalence.
+        dtype: of the weights and activations.
+        engine: which rollout engine.
+    """
+
+    benchmark: str
+    content: str
+    template: str
+    prompt: str
+    decodings: tuple[Decoding, ...]
+    max_tokens: int
+    seed: int
+    stops: tuple[int, ...]
+    verifier: str = VERIFIER
+    dtype: str = "float32"
+    engine: str = "native"
+
+    @property
+    def measurement(self) -> str:
+        """Hash of everything but the prompt: two numbers with unequal ones are not comparable."""
+        fields = asdict(self)
+        return digest({k: v for k, v in fields.items() if k not in ("template", "prompt")})
+
+    def as_dict(self) -> dict[str, object]:
+        """All fields and the measurement hash, ready for JSON."""
+        return {**asdict(self), "measurement": self.measurement}
+
+
+def make_contract(
+    benchmark: str,
+    problems: Sequence[Problem],
+    template: Template,
+    tokenizer: Tokenizer,
+    how: EvaluationConfig,
+) -> Contract:
+    """Fix the contract of one benchmark."""
+    return Contract(
+        benchmark=benchmark,
+        content=content_hash(problems),
+        template=template.name,
+        prompt=template.id,
+        decodings=decodings(how.temperatures, how.samples),
+        max_tokens=how.max_tokens,
+        seed=how.seed,
+        stops=tokenizer.stops,
+    )
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured before, during and after training."""
+
+    benchmarks: tuple[str, ...] = ("pocket-500",)
+    """Problem sets by name, or .jsonl files."""
+    every: int = 0
+    """Also evaluate every so many steps; 0: before and after training only."""
+    temperatures: tuple[float, ...] = (0.0, 1.0)
+    """Greedy and T = 1 are both primary end points."""
+    samples: int = 4
+    """Completions per problem at temperatures above 0."""
+    max_tokens: int = 96
+    """The longest completion in an evaluation."""
+    seed: int = 0
+    """Of all decoding in evaluations; the same for every run of a study."""

@@ -1,0 +1,116 @@
+"""Evaluate a model on a benchmark under a contract; every sample is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlvr_placebo.behaviours.detectors import BEHAVIOURS, label
+from rlvr_placebo.core.records import Completion, Problem
+from rlvr_placebo.core.seeds import seed_for
+from rlvr_placebo.evaluate.contract import Contract, Decoding
+from rlvr_placebo.rollout.protocol import Engine, Sampling
+from rlvr_placebo.verify.equivalence import verify
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BLOCK = 64  # problems generated between two reports of progress
+
+Progress = Callable[[int, int], None]  # (samples done, samples in all)
+
+
+def evaluate(
+    engine: Engine,
+    problems: Sequence[Problem],
+    prompts: Sequence[Sequence[int]],
+    contract: Contract,
+    progress: Progress = lambda done, total: None,
+) -> pa.Table:
+    """Generate and judge every sample of a contract.
+
+    Args:
+        engine: holds the model.
+        problems: the benchmark.
+        prompts: token ids of each problem's prompt, under the contract's template.
+        contract: what is measured.
+        progress: called after every block of problems.
+
+    Returns:
+        One row per sample; see :func:`sample_row` for the columns.
+    """
+    import pyarrow as pa
+
+    rows: list[dict[str, Any]] = []
+    total = len(problems) * sum(d.samples for d in contract.decodings)
+    for decoding in contract.decodings:
+        for start in range(0, len(problems), BLOCK):
+            part = problems[start : start + BLOCK]
+            sampling = Sampling(decoding.temperature, 1.0, contract.max_tokens)
+            seeds = [_seeds(contract, problem, decoding) for problem in part]
+            groups = engine.generate(prompts[start : start + BLOCK], sampling, seeds)
+            for problem, group in zip(part, groups, strict=True):
+                rows += [
+                    sample_row(contract.benchmark, problem, decoding.temperature, i, completion)
+                    for i, completion in enumerate(group)
+                ]
+            progress(len(rows), total)
+    return pa.Table.from_pylist(rows, schema=_schema())
+
+
+def _schema() -> pa.Schema:
+    """Columns of an evaluation; fixed, so that a column of unknowns keeps its type."""
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            "benchmark": pa.string(),
+            "problem_id": pa.string(),
+            "cluster": pa.string(),
+            "question": pa.string(),
+            "gold": pa.string(),
+            "temperature": pa.float64(),
+            "sample": pa.int32(),
+            "text": pa.string(),
+            "tokens": pa.list_(pa.int32()),
+            "length": pa.int32(),
+            "finish": pa.string(),
+            "mean_probability": pa.float64(),
+            "extracted": pa.string(),
+            "correct": pa.bool_(),
+            "status": pa.string(),
+            **{name: pa.bool_() for name in BEHAVIOURS},
+        }
+    )
+
+
+def _seeds(contract: Contract, problem: Problem, decoding: Decoding) -> list[int]:
+    purpose = f"evaluation at T={decoding.temperature:g}"
+    return [seed_for(contract.seed, 0, problem.id, i, purpose) for i in range(decoding.samples)]
+
+
+def sample_row(
+    benchmark: str, problem: Problem, temperature: float, sample: int, completion: Completion
+) -> dict[str, Any]:
+    """One evaluated sample as a row: what was asked, what came, what it is worth, what it does."""
+    found = verify(completion.text, problem.golds)
+    return {
+        "benchmark": benchmark,
+        "problem_id": problem.id,
+        "cluster": problem.cluster,
+        "question": problem.question,
+        "gold": problem.golds[0] if problem.golds else None,
+        "temperature": temperature,
+        "sample": sample,
+        "text": completion.text,
+        "tokens": completion.tokens.tolist(),
+        "length": len(completion),
+        "finish": str(completion.finish),
+        "mean_probability": float(np.exp(completion.logprobs.astype(np.float64)).mean()),
+        "extracted": found.extracted,
+        "correct": found.correct,
+        "status": str(found.status),
+        **label(completion.text),
+    }

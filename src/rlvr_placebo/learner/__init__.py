@@ -1,0 +1,1 @@
+"""Advantages, losses, batches and optimizer steps."""

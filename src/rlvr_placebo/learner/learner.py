@@ -1,0 +1,245 @@
+"""The learner: from a scored batch to optimizer steps."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.learner.batch import Batch
+from rlvr_placebo.learner.losses import LossConfig, TokenBatch, denominator, policy_loss
+from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.logprobs import token_statistics
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How the loss becomes updates. The defaults are the paper's."""
+
+    name: str = "adamw"
+    """``adamw`` or ``sgd`` (without momentum)."""
+    learning_rate: float = 5e-7
+    """Constant over the run."""
+    beta1: float = 0.9
+    """AdamW's decay of the mean gradient."""
+    beta2: float = 0.95
+    """AdamW's decay of the mean squared gradient."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay."""
+    max_grad_norm: float = 1.0
+    """The gradient of an update is scaled down to this norm; 0 leaves it as it is."""
+    minibatches: int = 8
+    """Updates per pass over a step's completions."""
+    epochs: int = 1
+    """Passes over a step's completions."""
+    micro_tokens: int = 16384
+    """Padded tokens per forward pass; changes memory and speed, not the gradient."""
+
+    @property
+    def updates(self) -> int:
+        """Optimizer steps per rollout batch."""
+        return self.minibatches * self.epochs
+
+
+OPTIMIZERS = ("adamw", "sgd")
+
+
+class Learner:
+    """Trains one decoder.
+
+    Attributes:
+        model: trained in place.
+        updates_done: optimizer steps since the start of the run.
+    """
+
+    def __init__(
+        self,
+        model: Decoder,
+        loss: LossConfig,
+        optimizer: OptimizerConfig,
+        temperature: float,
+        max_tokens: int,
+    ) -> None:
+        """Set up the optimizer, and a frozen copy of the model where a KL penalty needs one.
+
+        Args:
+            model: the policy, as it is before training.
+            loss: the objective.
+            optimizer: the updates.
+            temperature: the one completions are sampled at.
+            max_tokens: the longest completion sampling allows (Dr. GRPO divides by it).
+        """
+        self.model = model
+        self.loss_config = loss
+        self.config = optimizer
+        self.temperature = temperature
+        self.max_tokens = max_tokens
+        self.updates_done = 0
+        self.reference = copy.deepcopy(model).requires_grad_(False) if loss.kl != 0 else None
+        self.optimizer = _make_optimizer(model, optimizer)
+
+    def step(self, batch: Batch, rng: np.random.Generator) -> dict[str, float]:
+        """Make all updates of one step.
+
+        Args:
+            batch: the step's completions with their advantages.
+            rng: orders the groups into minibatches.
+
+        Returns:
+            Metrics, named as TRL names them where it has them.
+
+        Raises:
+            PlaceboError: the gradient is not finite; the weights are those before the update.
+        """
+        totals = _Totals()
+        for _ in range(self.config.epochs):
+            for minibatch in batch.minibatches(self.config.minibatches, rng):
+                totals.add(self.update(minibatch))
+        reachable = self.config.updates > 1
+        return totals.metrics(self.loss_config, reachable, float(batch.mask_BC.sum()))
+
+    def update(self, minibatch: Batch) -> dict[str, float]:
+        """Make one optimizer step; the gradient is accumulated over micro-batches."""
+        divisor = denominator(minibatch.mask_BC, self.loss_config.aggregation, self.max_tokens)
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, float] = {"loss": 0.0, "entropy": 0.0}
+        for micro in minibatch.microbatches(self.config.micro_tokens):
+            loss, found = self._loss(micro, divisor)
+            loss.backward()
+            _merge(sums, {"loss": loss.detach(), **found})
+        sums["grad_norm"] = self._clip_gradient()
+        if not math.isfinite(sums["grad_norm"]):
+            raise PlaceboError(
+                f"update {self.updates_done + 1}: the gradient is not finite; "
+                "lower optimizer.learning_rate"
+            )
+        self.optimizer.step()
+        self.updates_done += 1
+        return sums
+
+    def _loss(self, micro: Batch, divisor: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of one micro-batch, with token sums for the metrics."""
+        scored = token_statistics(self.model, micro.rows, self.temperature)
+        reference_BC = None
+        if self.reference is not None:
+            with torch.no_grad():
+                reference = token_statistics(self.reference, micro.rows, self.temperature)
+            reference_BC = reference.logprobs_BC
+        tokens = TokenBatch(
+            micro.rollout_logprobs_BC, micro.advantages_B, micro.mask_BC, reference_BC
+        )
+        loss, sums = policy_loss(scored.logprobs_BC, tokens, divisor, self.loss_config)
+        sums["entropy"] = (scored.entropies_BC * micro.mask_BC).sum()
+        if reference_BC is not None:
+            distance = (reference_BC - scored.logprobs_BC.detach()) * micro.mask_BC
+            sums["kl"] = (distance.exp() - distance - 1).sum()
+        return loss, sums
+
+    def _clip_gradient(self) -> float:
+        """Scale the gradient down to the largest allowed norm; returns its norm before."""
+        limit = self.config.max_grad_norm or math.inf
+        return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+
+    # ---- what a resumed run goes on from -------------------------------------------------------
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights and optimizer moments by name, for :meth:`load_state`."""
+        tensors = {f"weight/{n}": p.detach() for n, p in self.model.named_parameters()}
+        if self.reference is not None:
+            tensors |= {f"reference/{n}": p for n, p in self.reference.named_parameters()}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
+        return tensors | {"updates_done": torch.tensor(self.updates_done)}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up the state that :meth:`state` returned."""
+        parameters = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(tensors[f"weight/{name}"])
+            for name, parameter in self.reference.named_parameters() if self.reference else ():
+                parameter.copy_(tensors[f"reference/{name}"])
+        for full, value in tensors.items():
+            if full.startswith("optimizer/"):
+                _, key, name = full.split("/", 2)
+                self.optimizer.state[parameters[name]][key] = value.clone()
+        self.updates_done = int(tensors["updates_done"])
+
+
+def _make_optimizer(model: Decoder, config: OptimizerConfig) -> torch.optim.Optimizer:
+    parameters = list(model.parameters())
+    if config.name == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+    return torch.optim.AdamW(
+        parameters,
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        weight_decay=config.weight_decay,
+        foreach=True,
+    )
+
+
+def _merge(sums: dict[str, float], found: Mapping[str, Tensor]) -> None:
+    """Add sums to sums; keys ``max_…`` take the larger."""
+    for key, value in found.items():
+        number = float(value)
+        old = sums.get(key, 0.0)
+        sums[key] = max(old, number) if key.startswith("max_") else old + number
+
+
+class _Totals:
+    """The sums of a step's updates, and the metrics they make."""
+
+    def __init__(self) -> None:
+        self.updates: list[dict[str, float]] = []
+
+    def add(self, sums: dict[str, float]) -> None:
+        self.updates.append(sums)
+
+    def metrics(self, loss: LossConfig, reachable: bool, tokens: float) -> dict[str, float]:
+        """Means over updates and tokens, and what the first update alone can tell."""
+        first = self.updates[0]
+        result = {
+            "loss": float(np.mean([u["loss"] for u in self.updates])),
+            "grad_norm": float(np.mean([u["grad_norm"] for u in self.updates])),
+            "entropy": self._per("entropy", "tokens"),
+            "kl_rollout": self._per("kl_rollout", "tokens"),
+            "updates": len(self.updates),
+            "tokens": tokens,
+            # Before the first update the learner and the engine hold the same weights: what they
+            # differ by is the mismatch between their two ways of computing.
+            "mismatch/max_logprob_difference": first["max_logprob_difference"],
+            "mismatch/mean_logprob_difference": _ratio(first["logprob_difference"], first["tokens"]),
+            "first_update/max_ratio_deviation": first["max_ratio_deviation"],
+            "max_ratio_deviation": max(u["max_ratio_deviation"] for u in self.updates),
+            "clip_ratio/reachable": float(
+                reachable and (loss.clip_low is not None or loss.clip_high is not None)
+            ),
+            "clip_ratio/high_mean": self._per("high_bound", "tokens"),
+            "clip_ratio/low_mean": self._per("low_bound", "tokens"),
+            "clip_ratio/high_bound_of_positive": self._per("high_bound", "positive"),
+            "clip_ratio/low_bound_of_negative": self._per("low_bound", "negative"),
+            "clip_ratio/high_outside_of_negative": self._per("high_outside", "negative"),
+            "clip_ratio/low_outside_of_positive": self._per("low_outside", "positive"),
+        }
+        return result | ({"kl": self._per("kl", "tokens")} if "kl" in first else {})
+
+    def _per(self, part: str, whole: str) -> float:
+        return _ratio(_total(self.updates, part), _total(self.updates, whole))
+
+
+def _total(updates: Iterable[Mapping[str, float]], key: str) -> float:
+    return float(sum(u[key] for u in updates))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0

@@ -1,0 +1,151 @@
+"""What a ``config.json`` says of a decoder: Qwen2, Llama and OLMo 2, in one frozen record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rlvr_placebo.core.errors import PlaceboError, suggest
+
+
+@dataclass(frozen=True)
+class Style:
+    """How an architecture differs from the others.
+
+    Attributes:
+        post_norm: normalise what a block adds (OLMo 2), not what it reads.
+        qk_norm: normalise queries and keys over all heads before the rotation (OLMo 2).
+        qkv_bias: biases on the query, key and value projections, whatever the config says; None
+            where ``attention_bias`` of the config decides for all four projections.
+        class_name: name of the class in ``transformers``.
+    """
+
+    post_norm: bool
+    qk_norm: bool
+    qkv_bias: bool | None
+    class_name: str
+
+
+STYLES: Mapping[str, Style] = {
+    "qwen2": Style(post_norm=False, qk_norm=False, qkv_bias=True, class_name="Qwen2ForCausalLM"),
+    "llama": Style(post_norm=False, qk_norm=False, qkv_bias=None, class_name="LlamaForCausalLM"),
+    "olmo2": Style(post_norm=True, qk_norm=True, qkv_bias=None, class_name="Olmo2ForCausalLM"),
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Shape of one decoder. Example: ``Architecture("qwen2", 1024, 64, 3, 4, 2, 16, 160, …)``."""
+
+    model_type: str
+    vocab_size: int
+    hidden_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate_size: int
+    max_positions: int
+    rms_norm_eps: float
+    rope_theta: float
+    tied: bool
+    attention_bias: bool
+
+    @property
+    def style(self) -> Style:
+        """The conventions of this model type."""
+        return STYLES[self.model_type]
+
+    @property
+    def qkv_bias(self) -> bool:
+        """Whether the query, key and value projections have biases."""
+        fixed = self.style.qkv_bias
+        return self.attention_bias if fixed is None else fixed
+
+    @property
+    def out_bias(self) -> bool:
+        """Whether the attention's output projection has a bias."""
+        return self.attention_bias and self.style.qkv_bias is None
+
+    def to_hf(self) -> dict[str, Any]:
+        """The ``config.json`` that ``transformers`` (5.x) reads."""
+        document = {
+            "architectures": [self.style.class_name],
+            "model_type": self.model_type,
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_dim,
+            "intermediate_size": self.intermediate_size,
+            "max_position_embeddings": self.max_positions,
+            "rms_norm_eps": self.rms_norm_eps,
+            "rope_parameters": {"rope_theta": self.rope_theta, "rope_type": "default"},
+            "tie_word_embeddings": self.tied,
+            "hidden_act": "silu",
+            "dtype": "float32",
+        }
+        if self.style.qkv_bias is None:
+            document["attention_bias"] = self.attention_bias
+        return document
+
+
+def from_hf(config: Mapping[str, Any], where: str) -> Architecture:
+    """Read a ``config.json``.
+
+    Args:
+        config: the parsed file.
+        where: its path, for messages.
+
+    Raises:
+        PlaceboError: a model type or a feature that this decoder does not compute exactly.
+    """
+    kind = str(config.get("model_type"))
+    if kind not in STYLES:
+        raise PlaceboError(f"{where}: model type {kind!r} is not supported; {suggest(kind, STYLES)}")
+    _refuse_unsupported(config, where)
+    rope = _rope(config)
+    try:
+        heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
+        return Architecture(
+            model_type=kind,
+            vocab_size=int(config["vocab_size"]),
+            hidden_size=hidden,
+            layers=int(config["num_hidden_layers"]),
+            heads=heads,
+            kv_heads=int(config.get("num_key_value_heads") or heads),
+            head_dim=int(config.get("head_dim") or hidden // heads),
+            intermediate_size=int(config["intermediate_size"]),
+            max_positions=int(config["max_position_embeddings"]),
+            rms_norm_eps=float(config.get("rms_norm_eps", 1e-6)),
+            rope_theta=float(rope.get("rope_theta", 10000.0)),
+            tied=bool(config.get("tie_word_embeddings", False)),
+            attention_bias=bool(config.get("attention_bias", False)),
+        )
+    except KeyError as missing:
+        raise PlaceboError(f"{where}: has no entry {missing}") from None
+    except (TypeError, ValueError) as error:
+        raise PlaceboError(f"{where}: {error}") from None
+
+
+def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Rotary settings, in the way of ``transformers`` 5 or the older one."""
+    old = {"rope_theta": config.get("rope_theta", 10000.0), **(config.get("rope_scaling") or {})}
+    return config.get("rope_parameters") or old
+
+
+def _refuse_unsupported(config: Mapping[str, Any], where: str) -> None:
+    """Refuse features that would silently give other logits."""
+    rope = _rope(config)
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    refused = {
+        f"rope type {kind!r}": kind != "default",
+        "sliding-window attention": bool(config.get("use_sliding_window")),
+        f"activation {config.get('hidden_act')!r}": config.get("hidden_act", "silu") != "silu",
+        "an MLP with biases": bool(config.get("mlp_bias")),
+    }
+    for feature, present in refused.items():
+        if present:
+            raise PlaceboError(f"{where}: {feature} is not supported yet")

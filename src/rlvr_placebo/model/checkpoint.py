@@ -1,0 +1,224 @@
+"""Checkpoints in Hugging Face format: found by name, read, and written so that others read them."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from rlvr_placebo.core.errors import PlaceboError, suggest
+from rlvr_placebo.core.rundir import digest, file_digest, write_json
+from rlvr_placebo.model.architecture import Architecture, from_hf
+from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.text.tokenizer import Tokenizer
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A model with its tokenizer, as loaded.
+
+    Attributes:
+        model: the decoder, float32, on the CPU.
+        tokenizer: with the stop tokens of the generation configuration.
+        digest: hash of the weight files and the configuration; names the untrained model.
+    """
+
+    model: Decoder
+    tokenizer: Tokenizer
+    digest: str
+
+
+def shipped_families() -> dict[str, Path]:
+    """The embedded families: ``pocket/<name>`` and where its checkpoint lies."""
+    root = Path(str(importlib.resources.files("rlvr_placebo"))) / "checkpoints"
+    return {f"pocket/{p.name}": p for p in sorted(root.glob("*")) if (p / "config.json").exists()}
+
+
+def locate(name: str) -> Path:
+    """Find the folder of a checkpoint: an embedded family, a path, or a hub id.
+
+    Raises:
+        PlaceboError: there is none, with what was looked for.
+    """
+    families = shipped_families()
+    if name in families:
+        return families[name]
+    path = Path(name)
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise PlaceboError(f"model {name!r}: the folder holds no config.json")
+        return path
+    if path.exists():
+        raise PlaceboError(f"model {name!r}: is a file; give the checkpoint's folder")
+    if name.startswith("pocket/") or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise PlaceboError(f"unknown model {name!r}: no such folder; {suggest(name, families)}")
+    return _from_hub(name)
+
+
+def _from_hub(name: str) -> Path:
+    """Fetch a checkpoint from the hub, or find it in the local cache."""
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", "*.jinja"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:  # noqa: BLE001 (network, authentication, cache: many classes)
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise PlaceboError(
+            f"model {name!r}: neither a local folder, nor one of {', '.join(shipped_families())}, "
+            f"nor fetched from the hub ({reason})"
+        ) from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise PlaceboError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise PlaceboError(f"{path}: not JSON ({error})") from None
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Weight files of a checkpoint: one, or the shards its index names.
+
+    Raises:
+        PlaceboError: a file is missing.
+    """
+    if (folder / INDEX).exists():
+        names = sorted(set(_read_json(folder / INDEX).get("weight_map", {}).values()))
+        if not names:
+            raise PlaceboError(f"{folder / INDEX}: names no weight files")
+        files = [folder / name for name in names]
+    else:
+        files = [folder / WEIGHTS]
+    for path in files:
+        if not path.exists():
+            raise PlaceboError(f"{path}: missing; the checkpoint has no (complete) safetensors")
+    return files
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read one safetensors file.
+
+    Raises:
+        PlaceboError: it is unreadable or cut short.
+    """
+    try:
+        with safe_open(path, framework="pt") as tensors:
+            return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise PlaceboError(f"{path}: unreadable or truncated ({error})") from None
+
+
+def load_model(folder: Path) -> Decoder:
+    """Build the decoder of a checkpoint and load its weights as float32.
+
+    Raises:
+        PlaceboError: configuration or weights are missing, broken, or do not fit each other.
+    """
+    architecture = from_hf(_read_json(folder / "config.json"), str(folder / "config.json"))
+    tensors: dict[str, torch.Tensor] = {}
+    for path in weight_files(folder):
+        tensors |= read_tensors(path)
+    if architecture.tied:
+        tensors.pop("lm_head.weight", None)
+    with torch.device("meta"):
+        model = Decoder(architecture)
+    _check_shapes(model, tensors, folder)
+    tensors = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
+    model.load_state_dict(tensors, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return model
+
+
+def _check_shapes(model: Decoder, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    """Name the first tensor that is missing, unexpected or of another shape."""
+    wanted = {name: tuple(p.shape) for name, p in model.state_dict().items()}
+    for name in sorted(wanted.keys() | tensors.keys()):
+        if name not in tensors:
+            raise PlaceboError(f"{folder}: the weights lack {name}, which config.json asks for")
+        if name not in wanted:
+            raise PlaceboError(f"{folder}: the weights hold {name}, unknown to config.json")
+        if tuple(tensors[name].shape) != wanted[name]:
+            got = tuple(tensors[name].shape)
+            raise PlaceboError(f"{folder}: {name} has shape {got}, config.json says {wanted[name]}")
+
+
+def stop_tokens(folder: Path) -> list[int]:
+    """End-of-text ids of a checkpoint, from its generation configuration or its configuration."""
+    for name in ("generation_config.json", "config.json"):
+        path = folder / name
+        declared = _read_json(path).get("eos_token_id") if path.exists() else None
+        if declared is not None:
+            return declared if isinstance(declared, list) else [declared]
+    return []
+
+
+def load(name: str) -> Checkpoint:
+    """Load a checkpoint by name.
+
+    Raises:
+        PlaceboError: it cannot be found, read, or does not fit together.
+    """
+    folder = locate(name)
+    model = load_model(folder)
+    tokenizer = Tokenizer(folder, stop_tokens(folder))
+    if tokenizer.size > model.architecture.vocab_size:
+        raise PlaceboError(
+            f"{folder}: the tokenizer has {tokenizer.size} ids, the model only "
+            f"{model.architecture.vocab_size}"
+        )
+    files = {p.name: file_digest(p) for p in [*weight_files(folder), folder / "config.json"]}
+    files |= {p.name: file_digest(p) for p in tokenizer.files}
+    return Checkpoint(model, tokenizer, digest(files))
+
+
+def save(model: Decoder, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write a checkpoint that ``transformers`` loads, atomically: the folder appears complete.
+
+    Args:
+        model: the decoder; written as float32 under Hugging Face names, unfused.
+        tokenizer: its files are copied as they are.
+        folder: must not exist, or be an older version of the same checkpoint.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
+    write_configuration(model.architecture, tokenizer.stops, partial)
+    for path in tokenizer.files:
+        shutil.copyfile(path, partial / path.name)
+    _sync(partial)
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.rename(folder)
+
+
+def write_configuration(a: Architecture, stops: tuple[int, ...], folder: Path) -> None:
+    """Write ``config.json`` and ``generation_config.json``."""
+    eos = list(stops) if len(stops) > 1 else (stops[0] if stops else None)
+    special = {"eos_token_id": eos, "pad_token_id": stops[0] if stops else None}
+    write_json(folder / "config.json", {**a.to_hf(), **special})
+    write_json(folder / "generation_config.json", {**special, "do_sample": False})
+
+
+def _sync(folder: Path) -> None:
+    """Flush every file of a folder to the disk before it is renamed."""
+    for path in folder.iterdir():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())

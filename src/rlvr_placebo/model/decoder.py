@@ -1,0 +1,187 @@
+"""One compact decoder for Qwen2, Llama and OLMo 2; parameters under their Hugging Face names.
+
+The forward pass is written once, for training and for generation: it takes the attention as an
+argument. The learner passes causal attention over whole rows, the rollout engine attention over its
+key-value cache, so the two cannot drift apart.
+
+Shapes: B rows, T tokens, D hidden size, H heads, K key-value heads, E head dimension, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rlvr_placebo.model.architecture import Architecture
+
+# (layer, query [B,H,T,E], key [B,K,T,E], value [B,K,T,E]) -> [B,H,T,E]; T are the new tokens only.
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+
+
+def causal_attention(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of whole rows to themselves. Padding must stand to the right of every row."""
+    del layer
+    grouped = query.shape[1] != key.shape[1]
+    return functional.scaled_dot_product_attention(
+        query, key, value, is_causal=True, enable_gqa=grouped
+    )
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation with a learned scale."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        """Scale of ones over the last dimension."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x / √(mean(x²) + ε) · weight``."""
+        return functional.rms_norm(x, x.shape[-1:], self.weight, self.eps)
+
+
+class Attention(nn.Module):
+    """Grouped-query self-attention with rotary positions."""
+
+    def __init__(self, a: Architecture, layer: int) -> None:
+        """Projections (and for OLMo 2 the norms of queries and keys) of one layer."""
+        super().__init__()
+        self.layer, self.head_dim = layer, a.head_dim
+        queries, keys = a.heads * a.head_dim, a.kv_heads * a.head_dim
+        self.q_proj = nn.Linear(a.hidden_size, queries, bias=a.qkv_bias)
+        self.k_proj = nn.Linear(a.hidden_size, keys, bias=a.qkv_bias)
+        self.v_proj = nn.Linear(a.hidden_size, keys, bias=a.qkv_bias)
+        self.o_proj = nn.Linear(queries, a.hidden_size, bias=a.out_bias)
+        if a.style.qk_norm:
+            self.q_norm = RMSNorm(queries, a.rms_norm_eps)
+            self.k_norm = RMSNorm(keys, a.rms_norm_eps)
+        else:
+            self.q_norm = self.k_norm = nn.Identity()
+
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        """Project, rotate, attend, project back."""
+        query = rotate(self._heads(self.q_norm(self.q_proj(x))), rotation)
+        key = rotate(self._heads(self.k_norm(self.k_proj(x))), rotation)
+        value = self._heads(self.v_proj(x))
+        out_BHTE = attend(self.layer, query, key, value)
+        return self.o_proj(out_BHTE.transpose(1, 2).flatten(2))
+
+    def _heads(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+
+
+class MLP(nn.Module):
+    """Gated feed-forward block (SwiGLU)."""
+
+    def __init__(self, a: Architecture) -> None:
+        """Three projections without biases."""
+        super().__init__()
+        self.gate_proj = nn.Linear(a.hidden_size, a.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(a.hidden_size, a.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(a.intermediate_size, a.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``down(silu(gate(x)) · up(x))``."""
+        return self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Layer(nn.Module):
+    """Attention and MLP, each added to the residual stream."""
+
+    def __init__(self, a: Architecture, layer: int) -> None:
+        """One layer; where its norms stand depends on the architecture."""
+        super().__init__()
+        self.post_norm = a.style.post_norm
+        self.self_attn = Attention(a, layer)
+        self.mlp = MLP(a)
+        if not self.post_norm:
+            self.input_layernorm = RMSNorm(a.hidden_size, a.rms_norm_eps)
+        self.post_attention_layernorm = RMSNorm(a.hidden_size, a.rms_norm_eps)
+        if self.post_norm:
+            self.post_feedforward_layernorm = RMSNorm(a.hidden_size, a.rms_norm_eps)
+
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        """Normalise before each block (Qwen2, Llama) or after it (OLMo 2)."""
+        if self.post_norm:
+            x = x + self.post_attention_layernorm(self.self_attn(x, rotation, attend))
+            return x + self.post_feedforward_layernorm(self.mlp(x))
+        x = x + self.self_attn(self.input_layernorm(x), rotation, attend)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Backbone(nn.Module):
+    """Embeddings, layers and the last norm (``model.*`` in a checkpoint)."""
+
+    def __init__(self, a: Architecture) -> None:
+        """All layers of the architecture."""
+        super().__init__()
+        self.embed_tokens = nn.Embedding(a.vocab_size, a.hidden_size)
+        self.layers = nn.ModuleList(Layer(a, i) for i in range(a.layers))
+        self.norm = RMSNorm(a.hidden_size, a.rms_norm_eps)
+
+
+class Decoder(nn.Module):
+    """A causal language model: token ids in, hidden states and logits out."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        """Build with uninitialised weights; load a checkpoint or call :func:`initialise`."""
+        super().__init__()
+        self.architecture = architecture
+        self.model = Backbone(architecture)
+        if not architecture.tied:
+            self.lm_head = nn.Linear(architecture.hidden_size, architecture.vocab_size, bias=False)
+
+    def forward(
+        self, tokens_BT: Tensor, positions_BT: Tensor, attend: Attend = causal_attention
+    ) -> Tensor:
+        """Hidden states after the last norm.
+
+        Args:
+            tokens_BT: token ids.
+            positions_BT: their positions in their rows, from 0; ``[1, T]`` where all rows agree.
+            attend: the attention; by default of whole rows to themselves.
+
+        Returns:
+            ``[B, T, D]``; :meth:`logits` turns (a selection of) them into logits.
+        """
+        x = self.model.embed_tokens(tokens_BT)
+        rotation = rotary(positions_BT, self.architecture)
+        for layer in self.model.layers:
+            x = layer(x, rotation, attend)
+        return self.model.norm(x)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits ``[…, V]`` of hidden states ``[…, D]``."""
+        tied = self.architecture.tied
+        head = self.model.embed_tokens.weight if tied else self.lm_head.weight
+        return functional.linear(hidden, head)
+
+
+def rotary(positions_BT: Tensor, a: Architecture) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotary embedding, ``[B, 1, T, E]`` each (Su et al. 2021)."""
+    exponents = torch.arange(0, a.head_dim, 2, device=positions_BT.device).float() / a.head_dim
+    angles = positions_BT[..., None].float() * (1.0 / a.rope_theta**exponents)
+    angles = torch.cat((angles, angles), dim=-1)[:, None]
+    return angles.cos(), angles.sin()
+
+
+def rotate(x_BHTE: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Apply the rotary embedding to queries or keys, in the half-split layout of the checkpoints."""
+    cos, sin = rotation
+    first, second = x_BHTE.chunk(2, dim=-1)
+    return x_BHTE * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+def initialise(model: Decoder, seed: int, std: float = 0.02) -> None:
+    """Draw every matrix from N(0, std²), set biases to 0 and norms to 1, from a seed of its own."""
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 2:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+            else:
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)

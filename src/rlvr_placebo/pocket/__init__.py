@@ -1,0 +1,1 @@
+"""The embedded families: priors, corpora, pre-training."""

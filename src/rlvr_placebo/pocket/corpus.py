@@ -1,0 +1,135 @@
+r"""The texts a family is pre-trained on: pocket problems with solutions in its own habits.
+
+Two ways of solving, each with its own slip. A Python trace that slips is off by one; a solution in
+words that slips loses or gains a ten. Wording varies at random throughout, so that a sampled token
+has a probability of about 0.8 on average, as a language model's has.
+
+::
+
+    Let's use Python.          Let me think.
+    ```python                  12 plus 5 is 17.
+    x=12+5 #17                 Then 17 minus 3 gives 14.
+    x-=3 #14                   So 14
+    print(x)
+    ```
+    ```output
+    14
+    ```
+    So \boxed{14}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from rlvr_placebo.core.records import Problem
+from rlvr_placebo.core.seeds import generator_for
+from rlvr_placebo.pocket.prior import Prior, chance, steps_of
+from rlvr_placebo.text.pocket import Step, stream
+from rlvr_placebo.text.templates import TEMPLATES
+
+MARKER = "Okay.\n"
+CODE_OPENINGS = ("Let's use Python.", "I will use Python.", "We can use Python.")
+WORD_OPENINGS = ("Let me think.", "We go step by step.", "I will reason in words.")
+VARIABLES = ("x", "n", "s")
+COMMENTS = (" #", " #=", " #:", " #->")
+CONNECTORS = ("Then ", "Next ", "Now ", "Thus ", "")
+COPULAS = (" is ", " gives ", " makes ", " equals ")
+VERBS = {
+    "+": (" plus ", " and "),
+    "-": (" minus ", " less "),
+    "*": (" times ", " by "),
+}
+ENDINGS = ("So ", "Thus ", "Answer ", "Result ")
+_SIGN = {"+": "+", "-": "-", "*": "*", "g": "+", "h": "-"}
+
+
+class Writer:
+    """Writes the solution of one problem, drawing every choice from one generator."""
+
+    def __init__(self, prior: Prior, problem: Problem, rng: np.random.Generator) -> None:
+        """Set out to solve ``problem`` in the way of ``prior``."""
+        self.prior, self.problem, self.rng = prior, problem, rng
+
+    def _pick(self, options: Sequence[str]) -> str:
+        return options[int(self.rng.integers(len(options)))]
+
+    def _does(self, habit: str, share: float) -> bool:
+        return self.rng.random() < chance(habit, share, self.problem)
+
+    def solution(self) -> str:
+        """The whole text after the prompt, without the end-of-text token."""
+        marker = MARKER if self.rng.random() < self.prior.marker else ""
+        in_code = self._does("code", self.prior.code)
+        body, answer = self._code() if in_code else self._words()
+        boxed = self._does("boxed", self.prior.boxed)
+        return marker + body + self._pick(ENDINGS) + (f"\\boxed{{{answer}}}" if boxed else answer)
+
+    def _results(self, slips: bool, error: int) -> list[int]:
+        """Result of every step; a slip makes the last one wrong by ``error`` (either way)."""
+        results = [step.result for step in steps_of(self.problem)]
+        if slips:
+            results[-1] += error if results[-1] <= error else -error
+        return results
+
+    def _code(self) -> tuple[str, str]:
+        """A Python trace with its output."""
+        slips = not self._does("code_right", self.prior.code_right)
+        results = self._results(slips, error=1)
+        name = self._pick(VARIABLES)
+        value = str(self.problem.extra["start"])
+        lines = [self._pick(CODE_OPENINGS), "```python"]
+        for i, (step, result) in enumerate(zip(steps_of(self.problem), results, strict=True)):
+            lines += self._code_step(name, value if i == 0 else None, step, result)
+        answer = str(results[-1])
+        lines += [f"print({name})", "```", "```output", answer, "```", ""]
+        return "\n".join(lines), answer
+
+    def _code_step(self, name: str, value: str | None, step: Step, result: int) -> list[str]:
+        """One or two lines of a trace; ``value`` is the starting number, on the first line only."""
+        lines = []
+        operand = str(step.numbers[0])
+        if step.product is not None:
+            b, c = step.numbers
+            lines.append(f"y={b}*{c}{self._pick(COMMENTS)}{step.product}")
+            operand = "y"
+        sign = _SIGN[step.operation]
+        left = f"{name}={value}{sign}" if value else f"{name}{sign}="
+        lines.append(f"{left}{operand}{self._pick(COMMENTS)}{result}")
+        return lines
+
+    def _words(self) -> tuple[str, str]:
+        """A solution in sentences."""
+        slips = not self._does("words_right", self.prior.words_right)
+        results = self._results(slips, error=10)
+        value = str(self.problem.extra["start"])
+        lines = [self._pick(WORD_OPENINGS)]
+        for step, result in zip(steps_of(self.problem), results, strict=True):
+            operand = str(step.numbers[0])
+            if step.product is not None:
+                b, c = step.numbers
+                lines.append(self._sentence(str(b), "*", str(c), step.product))
+                operand = str(step.product)
+            lines.append(self._sentence(value, _SIGN[step.operation], operand, result))
+            value = str(result)
+        return "\n".join([*lines, ""]), value
+
+    def _sentence(self, left: str, sign: str, right: str, result: int) -> str:
+        verb, copula = self._pick(VERBS[sign]), self._pick(COPULAS)
+        return f"{self._pick(CONNECTORS)}{left}{verb}{right}{copula}{result}."
+
+
+def documents(prior: Prior, seed: int) -> Iterator[tuple[str, str]]:
+    """Yield (prompt, solution) for ever: what a family with this prior is pre-trained on.
+
+    Args:
+        prior: the habits to write in.
+        seed: the pre-training seed.
+    """
+    template = TEMPLATES["plain"].text
+    for index, problem in enumerate(stream("pocket-train", seed + 1)):
+        rng = generator_for(seed, 0, "", index, "corpus")
+        prompt = template.format(question=problem.question)
+        yield prompt, Writer(prior, problem, rng).solution()

@@ -1,0 +1,1 @@
+"""One small thing per reward, and how they compose."""

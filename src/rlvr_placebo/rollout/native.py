@@ -1,0 +1,151 @@
+"""The native engine: batched decoding with the learner's own forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlvr_placebo.core.records import Completion, Finish
+from rlvr_placebo.core.seeds import uniforms
+from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.rollout.cache import prefill
+from rlvr_placebo.rollout.protocol import Sampling
+from rlvr_placebo.rollout.sampler import draw
+from rlvr_placebo.text.tokenizer import Tokenizer
+
+
+@dataclass(eq=False)
+class _Written:
+    """What B rows have written so far; row order is that of the chunk, whoever left the batch."""
+
+    tokens_BT: Tensor
+    logprobs_BT: Tensor
+    entropies_BT: Tensor
+    lengths_B: Tensor
+    stopped_B: Tensor
+
+    @classmethod
+    def empty(cls, rows: int, length: int) -> _Written:
+        """Room for ``length`` tokens in every row."""
+        return cls(
+            torch.zeros((rows, length), dtype=torch.int32),
+            torch.zeros((rows, length)),
+            torch.zeros((rows, length)),
+            torch.full((rows,), length),
+            torch.zeros(rows, dtype=torch.bool),
+        )
+
+
+class NativeEngine:
+    """Rollout engine over one decoder held in this process.
+
+    Attributes:
+        name: part of every evaluation contract.
+        version: version of the weights, stamped on every token.
+    """
+
+    name = "native"
+
+    def __init__(self, model: Decoder, tokenizer: Tokenizer, max_rows: int = 256) -> None:
+        """Generate with ``model`` (shared, not copied), at most ``max_rows`` rows at a time."""
+        self.model = model
+        self.tokenizer = tokenizer
+        self.max_rows = max_rows
+        self.version = 0
+        self._stops = torch.tensor(tokenizer.stops, dtype=torch.long)
+
+    def load_weights(self, state: Mapping[str, Tensor], version: int) -> None:
+        """Copy weights into the model, unless they are its own already."""
+        own = self.model.state_dict()
+        if any(tensor.data_ptr() != own[name].data_ptr() for name, tensor in state.items()):
+            self.model.load_state_dict(state)
+        self.version = version
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts_P: Sequence[Sequence[int]],
+        sampling: Sampling,
+        seeds_P_G: Sequence[Sequence[int]],
+    ) -> list[list[Completion]]:
+        """Generate completions; see :class:`rlvr_placebo.rollout.protocol.Engine`."""
+        done: list[list[Completion]] = [[] for _ in prompts_P]
+        for chunk in self._chunks(seeds_P_G):
+            prompts = [list(prompts_P[p]) for p, _ in chunk]
+            seeds = [list(seeds_P_G[p][part]) for p, part in chunk]
+            written = self._decode(prompts, sampling, seeds)
+            flat = self._completions(written, [s for group in seeds for s in group])
+            for (p, _), group in zip(chunk, seeds, strict=True):
+                done[p].extend(next(flat) for _ in group)
+        return done
+
+    def _chunks(self, seeds_P_G: Sequence[Sequence[int]]) -> Iterator[list[tuple[int, slice]]]:
+        """Cut the work into batches of at most ``max_rows`` rows: (prompt, slice of its seeds)."""
+        chunk: list[tuple[int, slice]] = []
+        free = self.max_rows
+        for p, seeds in enumerate(seeds_P_G):
+            start = 0
+            while start < len(seeds):
+                taken = min(free, len(seeds) - start)
+                chunk.append((p, slice(start, start + taken)))
+                start, free = start + taken, free - taken
+                if free == 0:
+                    yield chunk
+                    chunk, free = [], self.max_rows
+        if chunk:
+            yield chunk
+
+    def _decode(
+        self, prompts_P: list[list[int]], sampling: Sampling, seeds_P_G: list[list[int]]
+    ) -> _Written:
+        """Decode one batch token by token until every row has stopped."""
+        seeds_B = [seed for group in seeds_P_G for seed in group]
+        uniforms_BT = torch.from_numpy(uniforms(seeds_B, sampling.max_tokens))
+        cache, hidden_BD = prefill(
+            self.model, prompts_P, [len(g) for g in seeds_P_G], sampling.max_tokens
+        )
+        written = _Written.empty(len(seeds_B), sampling.max_tokens)
+        active = torch.arange(len(seeds_B))
+        for t in range(sampling.max_tokens):
+            logits_BV = self.model.logits(hidden_BD)
+            drawn = draw(logits_BV, uniforms_BT[active, t], sampling)
+            written.tokens_BT[active, t] = drawn.tokens_B.to(torch.int32)
+            written.logprobs_BT[active, t] = drawn.logprobs_B
+            written.entropies_BT[active, t] = drawn.entropies_B
+            stopping_B = torch.isin(drawn.tokens_B, self._stops) & ~written.stopped_B[active]
+            written.lengths_B[active[stopping_B]] = t + 1
+            written.stopped_B[active[stopping_B]] = True
+            tokens_B = drawn.tokens_B
+            going_B = ~written.stopped_B[active]
+            left = int(going_B.sum())
+            if left == 0 or t + 1 == sampling.max_tokens:
+                break
+            if left <= 0.8 * len(active):
+                active, tokens_B = active[going_B], tokens_B[going_B]
+                cache.keep(going_B.nonzero()[:, 0])
+            positions_B1 = cache.lengths_B[:, None]
+            hidden_BD = self.model(tokens_B[:, None], positions_B1, cache.attend)[:, 0]
+            cache.advance()
+        return written
+
+    def _completions(self, written: _Written, seeds_B: list[int]) -> Iterator[Completion]:
+        """Cut every row at its length and decode its text."""
+        lengths = written.lengths_B.tolist()
+        tokens, logprobs = written.tokens_BT.numpy(), written.logprobs_BT.numpy()
+        entropies, stopped = written.entropies_BT.numpy(), written.stopped_B.tolist()
+        texts = self.tokenizer.decode_many([tokens[b, :n] for b, n in enumerate(lengths)])
+        for b, n in enumerate(lengths):
+            yield Completion(
+                tokens=tokens[b, :n].copy(),
+                logprobs=logprobs[b, :n].copy(),
+                entropies=entropies[b, :n].copy(),
+                loss_mask=np.ones(n, dtype=bool),
+                versions=np.full(n, self.version, dtype=np.int32),
+                finish=Finish.STOP if stopped[b] else Finish.LENGTH,
+                text=texts[b],
+                seed=seeds_B[b],
+            )

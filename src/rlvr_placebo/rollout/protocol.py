@@ -1,0 +1,53 @@
+"""What a rollout engine must do, and what it may not: every floor above knows only this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rlvr_placebo.core.records import Completion
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. Example: ``Sampling(temperature=1.0, top_p=1.0, max_tokens=64)``.
+
+    Attributes:
+        temperature: logits are divided by it; 0 takes the likeliest token.
+        top_p: keep the smallest set of tokens whose probability reaches it, and renormalise.
+        max_tokens: the longest completion, stop token included.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 64
+
+
+class Engine(Protocol):
+    """Generates completions with the weights it was last given."""
+
+    name: str
+
+    def generate(
+        self,
+        prompts_P: Sequence[Sequence[int]],
+        sampling: Sampling,
+        seeds_P_G: Sequence[Sequence[int]],
+    ) -> list[list[Completion]]:
+        """Generate G completions for each of P prompts.
+
+        Args:
+            prompts_P: token ids of the prompts.
+            sampling: how tokens are drawn.
+            seeds_P_G: one 64-bit seed per completion; the token at a position depends on the
+                prompt, the weights, the seed and the position, not on the batch around it.
+
+        Returns:
+            Completions in the order of the seeds.
+        """
+        ...
+
+    def load_weights(self, state: Mapping[str, Any], version: int) -> None:
+        """Take new weights; completions generated from now on carry ``version``."""
+        ...

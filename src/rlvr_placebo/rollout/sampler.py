@@ -1,0 +1,58 @@
+"""From logits to tokens: one uniform per row through the inverse of the cumulative distribution."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlvr_placebo.rollout.protocol import Sampling
+
+
+class Drawn(NamedTuple):
+    """One token per row, with the log-probability and entropy (nats) of the distribution used."""
+
+    tokens_B: Tensor
+    logprobs_B: Tensor
+    entropies_B: Tensor
+
+
+def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: Sampling) -> Drawn:
+    """Draw one token per row.
+
+    The token is the first whose cumulative probability, in vocabulary order, exceeds the uniform.
+    A change of the logits by rounding can therefore change the token only where the uniform lies
+    within rounding of a boundary. Sums are taken in float64.
+
+    Args:
+        logits_BV: float32 logits.
+        uniforms_B: float64 in [0, 1).
+        sampling: temperature and top-p; at temperature 0 the likeliest token is taken, with
+            log-probability and entropy 0.
+    """
+    if sampling.temperature == 0:
+        tokens_B = logits_BV.argmax(-1)
+        zeros_B = torch.zeros(len(tokens_B))
+        return Drawn(tokens_B, zeros_B, zeros_B)
+    logprobs_BV = sampled_logprobs(logits_BV, sampling)
+    probs_BV = logprobs_BV.exp()
+    cdf_BV = probs_BV.cumsum(-1, dtype=torch.float64)
+    target_B1 = (uniforms_B * cdf_BV[:, -1])[:, None]
+    tokens_B = torch.searchsorted(cdf_BV, target_B1, right=True)[:, 0]
+    chosen_B = logprobs_BV.gather(-1, tokens_B[:, None])[:, 0]
+    entropies_B = -torch.xlogy(probs_BV, probs_BV).sum(-1)
+    return Drawn(tokens_B, chosen_B, entropies_B)
+
+
+def sampled_logprobs(logits_BV: Tensor, sampling: Sampling) -> Tensor:
+    """Log-probabilities of the distribution that is sampled: after temperature and top-p."""
+    logprobs_BV = torch.log_softmax(logits_BV / sampling.temperature, -1)
+    if sampling.top_p >= 1.0:
+        return logprobs_BV
+    ordered_BV, order_BV = logprobs_BV.sort(-1, descending=True, stable=True)
+    before_BV = ordered_BV.exp().cumsum(-1, dtype=torch.float64) - ordered_BV.exp()
+    dropped_BV = torch.zeros_like(logprobs_BV, dtype=torch.bool)
+    dropped_BV.scatter_(-1, order_BV, before_BV >= sampling.top_p)
+    dropped_BV.scatter_(-1, order_BV[:, :1], value=False)  # the likeliest token always stays
+    return torch.log_softmax(logprobs_BV.masked_fill(dropped_BV, -torch.inf), -1)

@@ -1,0 +1,1 @@
+"""The matrix of runs, and the launcher of one machine."""

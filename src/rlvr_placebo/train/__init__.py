@@ -1,0 +1,1 @@
+"""Configuration, preflight, the loop and its checkpoints."""

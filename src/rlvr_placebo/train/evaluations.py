@@ -1,0 +1,80 @@
+"""Evaluations within a run; the untrained model is evaluated once per model and contract."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rlvr_placebo.analysis.summary import summarize
+from rlvr_placebo.core.rundir import RunDirectory, write_table
+from rlvr_placebo.evaluate.evaluate import evaluate
+from rlvr_placebo.train.trial import Benchmark, Trial
+from rlvr_placebo.train.watch import Watch
+
+
+def evaluate_after(
+    trial: Trial, directory: RunDirectory, step: int, watch: Watch, baselines: Path | None
+) -> None:
+    """Evaluate the model as it is after ``step`` and write every sample and the summary.
+
+    Args:
+        trial: the run.
+        directory: where it is written.
+        step: 0 before training.
+        watch: hears of progress.
+        baselines: where the evaluation may already lie, and is left, if the model is untrained.
+    """
+    started = time.perf_counter()
+    if baselines is None:
+        table = _measure(trial, step, watch)
+    else:
+        table = _shared(trial, baselines, watch)
+    write_table(directory.path / f"evaluations/step-{step:06d}.parquet", table)
+    summary = summarize(table)
+    contracts = [b.contract.as_dict() for b in trial.benchmarks]
+    record = {"kind": "evaluation", "step": step, "contracts": contracts, "summary": summary}
+    directory.append("metrics.jsonl", record)
+    seconds = time.perf_counter() - started
+    directory.append("timings.jsonl", {"step": step, "time": time.time(), "evaluation": seconds})
+    watch.evaluated(step, summary)
+
+
+def _measure(trial: Trial, step: int, watch: Watch) -> pa.Table:
+    """Evaluate on every benchmark."""
+    trial.engine.load_weights(trial.learner.model.state_dict(), trial.learner.updates_done)
+
+    def on(benchmark: Benchmark) -> pa.Table:
+        what = f"evaluation after step {step} on {benchmark.contract.benchmark}"
+        return evaluate(
+            trial.engine,
+            benchmark.problems,
+            benchmark.prompts,
+            benchmark.contract,
+            lambda done, total: watch.progress(what, done, total),
+        )
+
+    return pa.concat_tables([on(b) for b in trial.benchmarks])
+
+
+def _shared(trial: Trial, baselines: Path, watch: Watch) -> pa.Table:
+    """Take the untrained model's evaluation from the folder, or measure it and leave it there."""
+    path = baselines / f"{trial.baseline_key}.parquet"
+    baselines.mkdir(parents=True, exist_ok=True)
+    with _locked(baselines / f"{trial.baseline_key}.lock"):
+        if not path.exists():
+            write_table(path, _measure(trial, 0, watch))
+        return pq.read_table(path)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file; another process waits."""
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

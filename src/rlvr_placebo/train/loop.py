@@ -1,0 +1,198 @@
+"""The loop of a run, on one page: generate, verify, reward, learn, write; evaluate when declared.
+
+Everything random is a function of (run seed, step, problem, sample, purpose), and everything a step
+leaves behind is on disk before the next one starts, so a run killed anywhere and resumed writes the
+same bytes as one left alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlvr_placebo.behaviours.detectors import label
+from rlvr_placebo.core.records import Finish, Group, Problem, Rollout
+from rlvr_placebo.core.rundir import RunDirectory, claim, write_json, write_table
+from rlvr_placebo.core.seeds import generator_for, seed_for
+from rlvr_placebo.learner.batch import make_batch, rewards_of
+from rlvr_placebo.model.checkpoint import save
+from rlvr_placebo.rollout.protocol import Sampling
+from rlvr_placebo.text.problems import batch_for
+from rlvr_placebo.train.config import RunConfig
+from rlvr_placebo.train.evaluations import evaluate_after
+from rlvr_placebo.train.preflight import rollout_warnings, static_warnings, window_warning
+from rlvr_placebo.train.rollouts import to_table
+from rlvr_placebo.train.state import restore, save_state
+from rlvr_placebo.train.trial import Trial, environment, prepare
+from rlvr_placebo.train.watch import Silent, Watch
+from rlvr_placebo.verify.equivalence import verify
+
+
+def run(
+    config: RunConfig,
+    out: Path,
+    resume: bool = False,
+    watch: Watch | None = None,
+    baselines: Path | None = None,
+) -> RunDirectory:
+    """Carry out one run, or what is left of it.
+
+    Args:
+        config: what to do.
+        out: the run directory.
+        resume: go on with an unfinished run in ``out``; a finished one is left alone.
+        watch: hears of progress.
+        baselines: folder that keeps evaluations of untrained models, shared by a study's runs.
+
+    Raises:
+        PlaceboError: a mistake in the configuration, or a directory that is in use.
+    """
+    watch = watch or Silent()
+    trial = prepare(config)
+    with claim(out, trial.document, resume) as directory:
+        if directory.finished:
+            return directory
+        for line in static_warnings(config):
+            watch.warn(line)
+        write_json(out / "environment.json", environment())
+        done = restore(directory, trial.learner)
+        if done < 0:
+            evaluate_after(trial, directory, 0, watch, baselines)
+            save_state(directory, trial.learner, 0)
+        for step in range(max(done, 0) + 1, config.steps + 1):
+            one_step(trial, directory, step, watch)
+            keep(trial, directory, step, watch)
+            save_state(directory, trial.learner, step)
+        if config.steps == 0:
+            save_checkpoint(trial, directory, 0)
+        final = f"checkpoints/checkpoint-{config.steps}"
+        directory.finish({"final_checkpoint": final, "steps": config.steps})
+        return directory
+
+
+def one_step(trial: Trial, directory: RunDirectory, step: int, watch: Watch) -> None:
+    """One rollout batch, its rewards and its updates."""
+    clock = _Clock()
+    problems = batch_for(trial.pool, trial.config.seed, step, trial.config.rollout.problems)
+    groups = generate(trial, problems, step)
+    clock.lap("generation")
+    groups = reward(trial, groups, step)
+    clock.lap("scoring")
+    batch = make_batch(groups, trial.config.loss.advantage)
+    rng = generator_for(trial.config.seed, step, "", 0, "minibatches")
+    learnt = trial.learner.step(batch, rng)
+    clock.lap("update")
+    advantages = batch.advantages_B.tolist()
+    write_table(directory.path / f"rollouts/step-{step:06d}.parquet",
+                to_table(groups, step, advantages))  # fmt: skip
+    record = {"kind": "step", "step": step, **describe(groups), **learnt}
+    flat = [r["frac_reward_zero_std"] for r in directory.metrics("step")]
+    flat.append(record["frac_reward_zero_std"])
+    warnings = rollout_warnings(trial.config, groups) if step == 1 else []
+    record["warnings"] = warnings + window_warning(flat)
+    directory.append("metrics.jsonl", record)
+    clock.lap("writing")
+    directory.append("timings.jsonl", {"step": step, "time": time.time(), **clock.laps})
+    for line in record["warnings"]:
+        watch.warn(line)
+    watch.metrics(record, clock.laps)
+    watch.progress("step", step, trial.config.steps)
+
+
+def generate(trial: Trial, problems: list[Problem], step: int) -> list[Group]:
+    """Sample G completions of every problem and have the real verifier judge them."""
+    config = trial.config.rollout
+    trial.engine.load_weights(trial.learner.model.state_dict(), trial.learner.updates_done)
+    met: Counter[str] = Counter()
+    samples_P_G = []
+    for problem in problems:  # a problem met twice in one step goes on counting its samples
+        first = met[problem.id] * config.samples
+        samples_P_G.append(range(first, first + config.samples))
+        met[problem.id] += 1
+    seeds_P_G = [
+        [seed_for(trial.config.seed, step, p.id, i, "rollout") for i in samples]
+        for p, samples in zip(problems, samples_P_G, strict=True)
+    ]
+    prompts = [trial.prompts[p.id] for p in problems]
+    sampling = Sampling(config.temperature, 1.0, config.max_tokens)
+    completions_P_G = trial.engine.generate(prompts, sampling, seeds_P_G)
+    groups = []
+    for problem, prompt, samples, completions in zip(
+        problems, prompts, samples_P_G, completions_P_G, strict=True
+    ):
+        rollouts = [
+            Rollout(i, c, verify(c.text, problem.golds))
+            for i, c in zip(samples, completions, strict=True)
+        ]
+        groups.append(Group(problem, prompt, tuple(rollouts)))
+    return groups
+
+
+def reward(trial: Trial, groups: list[Group], step: int) -> list[Group]:
+    """Score every group once; its generator is seeded by (run seed, step, problem)."""
+    scored = []
+    for group in groups:
+        first = group.rollouts[0].sample
+        rng = generator_for(trial.config.seed, step, group.problem.id, first, "reward")
+        scores = trial.reward(group, rng)
+        rollouts = zip(group.rollouts, scores, strict=True)
+        scored.append(replace(group, rollouts=tuple(replace(r, score=s) for r, s in rollouts)))
+    return scored
+
+
+def keep(trial: Trial, directory: RunDirectory, step: int, watch: Watch) -> None:
+    """Evaluate and keep a checkpoint where the configuration declares it, and after training."""
+    config = trial.config
+    last = step == config.steps
+    if last or (config.evaluation.every and step % config.evaluation.every == 0):
+        evaluate_after(trial, directory, step, watch, None)
+    if last or (config.checkpoint_every and step % config.checkpoint_every == 0):
+        save_checkpoint(trial, directory, step)
+
+
+def save_checkpoint(trial: Trial, directory: RunDirectory, step: int) -> None:
+    """Write the model as a Hugging Face checkpoint."""
+    folder = directory.path / "checkpoints" / f"checkpoint-{step}"
+    save(trial.learner.model, trial.checkpoint.tokenizer, folder)
+
+
+def describe(groups: list[Group]) -> dict[str, Any]:
+    """Metrics of a step's completions, under the names TRL's users know."""
+    rollouts = [r for g in groups for r in g.rollouts]
+    completions = [r.completion for r in rollouts]
+    per_group = [[r for r in rewards_of(g) if r is not None] for g in groups]
+    known = [r for group in per_group for r in group]
+    judged = [r.verification.correct for r in rollouts if r.verification.correct is not None]
+    labels = [label(c.text) for c in completions]
+    return {
+        "reward": _mean(known),
+        "reward_std": _mean([float(np.std(g)) for g in per_group if g]),
+        "frac_reward_zero_std": _mean([float(len(set(g)) < 2) for g in per_group]),
+        "rewards_unknown": len(rollouts) - len(known),
+        "accuracy": _mean([float(c) for c in judged]),
+        "accuracy_unknown": len(rollouts) - len(judged),
+        "completions/mean_length": _mean([float(len(c)) for c in completions]),
+        "completions/clipped_ratio": _mean([float(c.finish is Finish.LENGTH) for c in completions]),
+        **{f"behaviour/{k}": _mean([float(row[k]) for row in labels]) for k in labels[0]},
+    }
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+class _Clock:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name], self._last = now - self._last, now

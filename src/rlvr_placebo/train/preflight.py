@@ -1,0 +1,98 @@
+"""What a researcher should hear before trusting a run: one line each, said once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.records import Finish, Group
+from rlvr_placebo.learner.batch import rewards_of
+from rlvr_placebo.train.config import RunConfig
+
+TRUNCATION = 0.20
+WINDOW = 10
+
+
+def check_fit(
+    config: RunConfig, pool: int, prompts: Sequence[Sequence[int]], max_positions: int, stops: int
+) -> None:
+    """Refuse what cannot work, once the model and the problems are known.
+
+    Raises:
+        PlaceboError: a prompt and its completion exceed the model's positions, a prompt is empty,
+            the pool is smaller than a step, or the model has no stop token.
+    """
+    if pool < config.rollout.problems:
+        raise PlaceboError(
+            f"pool {config.pool}: {pool} problems, fewer than the {config.rollout.problems} of a "
+            "step; lower rollout.problems"
+        )
+    if any(len(p) == 0 for p in prompts):
+        raise PlaceboError("a prompt has no tokens")
+    check_length(prompts, max(config.rollout.max_tokens, config.evaluation.max_tokens),
+                 max_positions)  # fmt: skip
+    if stops == 0:
+        raise PlaceboError(f"model {config.model}: names no end-of-text token (eos_token_id)")
+
+
+def check_length(prompts: Sequence[Sequence[int]], max_tokens: int, max_positions: int) -> None:
+    """Refuse prompts that leave no room for their completions."""
+    longest = max(len(p) for p in prompts)
+    if longest + max_tokens > max_positions:
+        raise PlaceboError(
+            f"a prompt of {longest} tokens and {max_tokens} new ones exceed the model's "
+            f"{max_positions} positions; lower max_tokens"
+        )
+
+
+def static_warnings(config: RunConfig) -> list[str]:
+    """What the configuration alone tells."""
+    clips = (config.loss.clip_low, config.loss.clip_high)
+    if config.optimizer.updates == 1 and clips != (None, None):
+        return [
+            "clipping cannot bind: with one update per rollout every ratio is 1; "
+            "raise optimizer.minibatches or epochs, or set clip_low=off clip_high=off"
+        ]
+    return []
+
+
+def rollout_warnings(config: RunConfig, groups: Sequence[Group]) -> list[str]:
+    """What the first step's completions tell, before the first update."""
+    warnings = []
+    rewards = [r for g in groups for r in rewards_of(g)]
+    known = {r for r in rewards if r is not None}
+    unknown = sum(r is None for r in rewards)
+    flat = sum(len({r for r in rewards_of(g) if r is not None}) < 2 for g in groups)
+    if len(known) <= 1:
+        warnings.append(f"constant reward: all {len(rewards)} completions got {_one(known)}; "
+                        "nothing can be learnt from it")  # fmt: skip
+    elif flat > len(groups) / 2:
+        warnings.append(f"{flat} of {len(groups)} groups have no variance in reward: they train "
+                        "nothing")  # fmt: skip
+    if unknown:
+        warnings.append(f"{unknown} of {len(rewards)} rewards are unknown; they get advantage 0")
+    completions = [r.completion for g in groups for r in g.rollouts]
+    cut = sum(c.finish is Finish.LENGTH for c in completions) / len(completions)
+    if cut > TRUNCATION:
+        warnings.append(
+            f"truncation: {cut:.0%} of completions reach {config.rollout.max_tokens} tokens; "
+            "raise rollout.max_tokens"
+        )
+    return warnings
+
+
+def _one(values: set[float]) -> str:
+    return f"{next(iter(values)):g}" if values else "no known reward"
+
+
+def window_warning(flat_shares: Sequence[float]) -> list[str]:
+    """Say loudly, when it has just become true, that a whole window of steps had no signal.
+
+    Args:
+        flat_shares: of every step so far, the share of groups without variance in reward.
+    """
+    full = len(flat_shares) >= WINDOW and all(share == 1.0 for share in flat_shares[-WINDOW:])
+    before = len(flat_shares) > WINDOW and flat_shares[-WINDOW - 1] == 1.0
+    if full and not before:
+        return [f"no reward signal for {WINDOW} steps: every group's rewards are equal"]
+    return []

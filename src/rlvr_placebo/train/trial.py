@@ -1,0 +1,131 @@
+"""Everything a run holds while it runs, assembled from its configuration and checked."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rlvr_placebo import __version__
+from rlvr_placebo.core.records import Problem
+from rlvr_placebo.core.rundir import digest
+from rlvr_placebo.evaluate.contract import Contract, EvaluationConfig, make_contract
+from rlvr_placebo.learner.learner import Learner
+from rlvr_placebo.model.checkpoint import Checkpoint, load
+from rlvr_placebo.rewards.protocol import Reward
+from rlvr_placebo.rewards.spec import build
+from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.text.problems import load_problems
+from rlvr_placebo.text.templates import get_template, render
+from rlvr_placebo.text.tokenizer import Tokenizer
+from rlvr_placebo.train.config import RunConfig
+from rlvr_placebo.train.preflight import check_fit
+
+Prompt = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """One problem set, ready to be asked, under its contract."""
+
+    problems: list[Problem]
+    prompts: list[Prompt]
+    contract: Contract
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """The parts of a run. Made by :func:`prepare`."""
+
+    config: RunConfig
+    checkpoint: Checkpoint
+    engine: NativeEngine
+    learner: Learner
+    reward: Reward
+    pool: list[Problem]
+    prompts: dict[str, Prompt]
+    benchmarks: list[Benchmark]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What ``config.json`` holds: the configuration and the hash of all it refers to."""
+        return {
+            **self.config.as_dict(),
+            "model_digest": self.checkpoint.digest,
+            "pool_digest": digest([p.id for p in self.pool]),
+        }
+
+    @property
+    def baseline_key(self) -> str:
+        """Names the evaluation of the untrained model: one per model and contracts."""
+        contracts = [b.contract.as_dict() for b in self.benchmarks]
+        return digest([self.checkpoint.digest, contracts])
+
+
+def make_benchmarks(
+    names: Sequence[str], template: str, tokenizer: Tokenizer, how: EvaluationConfig
+) -> list[Benchmark]:
+    """Load problem sets and render their prompts under one template."""
+    chosen = get_template(template)
+    benchmarks = []
+    for name in names:
+        problems = load_problems(name)
+        prompts = [render(p, chosen, tokenizer) for p in problems]
+        contract = make_contract(name, problems, chosen, tokenizer, how)
+        benchmarks.append(Benchmark(problems, prompts, contract))
+    return benchmarks
+
+
+def prepare(config: RunConfig) -> Trial:
+    """Load and check everything a run needs; nothing is written yet.
+
+    Raises:
+        PlaceboError: whatever is wrong with the model, the problems or their fit.
+    """
+    pool = load_problems(config.pool)
+    checkpoint = load(config.model)
+    tokenizer, model = checkpoint.tokenizer, checkpoint.model
+    template = get_template(config.template)
+    prompts = {p.id: render(p, template, tokenizer) for p in pool}
+    how = config.evaluation
+    benchmarks = make_benchmarks(how.benchmarks, config.template, tokenizer, how)
+    asked = [*prompts.values(), *(p for b in benchmarks for p in b.prompts)]
+    check_fit(config, len(pool), asked, model.architecture.max_positions, len(tokenizer.stops))
+    rollout = config.rollout
+    return Trial(
+        config=config,
+        checkpoint=checkpoint,
+        engine=NativeEngine(model, tokenizer, rollout.max_rows),
+        learner=Learner(
+            model, config.loss, config.optimizer, rollout.temperature, rollout.max_tokens
+        ),
+        reward=build(config.reward),
+        pool=pool,
+        prompts=prompts,
+        benchmarks=benchmarks,
+    )
+
+
+def environment() -> dict[str, Any]:
+    """What a run depends on beyond its configuration; outside the checksums."""
+    import safetensors
+    import tokenizers
+    import transformers
+
+    return {
+        "placebo": __version__,
+        "python": sys.version.split()[0],
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "tokenizers": tokenizers.__version__,
+        "safetensors": safetensors.__version__,
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "processor": platform.processor() or platform.machine(),
+        "host": platform.node(),
+        "system": platform.platform(),
+    }

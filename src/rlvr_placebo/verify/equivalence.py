@@ -1,0 +1,80 @@
+"""Are two answers the same? Exact for numbers and equal text; anything else is left unknown.
+
+Equivalence that needs algebra is not decided here: it is reported as unknown (``ERROR``), which
+evaluation shows as a bound, and never as wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+
+from rlvr_placebo.core.records import Status, Verification
+from rlvr_placebo.verify.extract import extract_answer
+
+VERSION = "exact-1"
+
+_DIGITS = r"[0-9]{1,400}"
+_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3}){1,100}(?:\.[0-9]{1,400})?")
+_NUMBER = re.compile(rf"[+-]?(?:{_DIGITS}(?:\.[0-9]{{0,400}})?|\.{_DIGITS})")
+_RATIO = re.compile(rf"([+-]?{_DIGITS})\s*/\s*({_DIGITS})")
+_FRAC = re.compile(rf"([+-]?)\\[dt]?frac\{{({_DIGITS})\}}\{{({_DIGITS})\}}")
+
+
+def normalize(answer: str) -> str:
+    """Remove what carries no meaning: dollar signs, spaces at the ends, a final full stop."""
+    return answer.strip().strip("$").strip().removesuffix(".").strip()
+
+
+def as_number(answer: str) -> Fraction | None:
+    r"""Read an integer, a decimal, ``a/b`` or ``\frac{a}{b}`` exactly; None for anything else."""
+    text = normalize(answer)
+    if _THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
+    if _NUMBER.fullmatch(text):
+        return Fraction(text.removesuffix("."))
+    if match := _RATIO.fullmatch(text):
+        sign, top, bottom = "", match[1], match[2]
+    elif match := _FRAC.fullmatch(text):
+        sign, top, bottom = match[1], match[2], match[3]
+    else:
+        return None
+    if int(bottom) == 0:
+        return None
+    value = Fraction(int(top), int(bottom))
+    return -value if sign == "-" else value
+
+
+def equivalent(gold: str, answer: str) -> bool | None:
+    """Whether two answers are the same; None where it would take algebra to tell."""
+    if normalize(gold) == normalize(answer):
+        return True
+    left, right = as_number(gold), as_number(answer)
+    if left is None or right is None:
+        return None
+    return left == right
+
+
+def verify(text: str, golds: Sequence[str]) -> Verification:
+    """Judge a completion against the gold answers of its problem; any one of them will do.
+
+    Args:
+        text: the completion.
+        golds: the answers that count as right.
+
+    Returns:
+        ``correct`` True or False where that is known, else None with the status that says why.
+    """
+    usable = [g for g in golds if normalize(g)]
+    answer = extract_answer(text)
+    if not usable:
+        return Verification(None, Status.BAD_GOLD, answer)
+    if answer is None:
+        return Verification(False, Status.NO_ANSWER, None)
+    results = [equivalent(gold, answer) for gold in usable]
+    if any(results):
+        return Verification(True, Status.OK, answer)
+    if None in results:
+        return Verification(None, Status.ERROR, answer)
+    return Verification(False, Status.OK, answer)
