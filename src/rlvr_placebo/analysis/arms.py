@@ -1,4 +1,4 @@
-"""Arms: all seeds of one model × reward × variant, and what they gained over the untrained model."""
+"""Arms: all seeds of one model × reward × variant, and what they gained over the base."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.rundir import RunDirectory, open_run
 from rlvr_placebo.core.statistics import add_errors, clustered_mean, mean_of_runs
-from rlvr_placebo.rewards.spec import describe
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,7 +53,7 @@ def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
     arms: dict[tuple[str, str, str], list[RunDirectory]] = {}
     for run in runs:
         config = run.config
-        key = (config["model"], describe(config["reward"]), config["variant"])
+        key = (config["model"], config["reward_name"], config["variant"])
         arms.setdefault(key, []).append(run)
     entries = []
     for (model, reward, variant), members in arms.items():
@@ -81,8 +80,8 @@ def _gain(members: Sequence[RunDirectory], benchmark: str, temperature: float) -
     ]
     first = before[0]
     gain_S_P = np.array([a.correct_P - b.correct_P for a, b in zip(after, before, strict=True)])
-    judged = ~np.isnan(gain_S_P).any(axis=0)
-    clusters = [c for c, known in zip(first.clusters, judged, strict=True) if known]
+    judged = np.asarray(np.isfinite(gain_S_P).all(axis=0))
+    clusters = [c for c, known in zip(first.clusters, judged.tolist(), strict=True) if known]
     over_problems = clustered_mean(gain_S_P[:, judged].mean(axis=0), clusters, "cluster")
     over_seeds = mean_of_runs(gain_S_P[:, judged].mean(axis=1).tolist())
     error = add_errors(over_problems, over_seeds)

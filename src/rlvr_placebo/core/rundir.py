@@ -20,7 +20,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,7 +165,9 @@ class RunDirectory:
         """Names of files that are missing or differ from the checksums in ``result.json``."""
         checksums = self.read_json("result.json")["checksums"]
         present = set(self.checked_files())
-        wrong = {n for n in checksums.keys() & present if file_digest(self.path / n) != checksums[n]}
+        wrong = {
+            n for n in checksums.keys() & present if file_digest(self.path / n) != checksums[n]
+        }
         return sorted(wrong | (checksums.keys() ^ present))
 
 
@@ -190,7 +192,7 @@ def open_run(path: Path) -> RunDirectory:
 
 
 @contextlib.contextmanager
-def claim(path: Path, config: Mapping[str, object], resume: bool) -> Iterator[RunDirectory]:
+def claim(path: Path, config: Mapping[str, object], resume: bool) -> Generator[RunDirectory]:
     """Take a directory for one run, exclusively, until the block ends.
 
     Args:

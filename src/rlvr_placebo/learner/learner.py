@@ -218,7 +218,9 @@ class _Totals:
             # Before the first update the learner and the engine hold the same weights: what they
             # differ by is the mismatch between their two ways of computing.
             "mismatch/max_logprob_difference": first["max_logprob_difference"],
-            "mismatch/mean_logprob_difference": _ratio(first["logprob_difference"], first["tokens"]),
+            "mismatch/mean_logprob_difference": _ratio(
+                first["logprob_difference"], first["tokens"]
+            ),
             "first_update/max_ratio_deviation": first["max_ratio_deviation"],
             "max_ratio_deviation": max(u["max_ratio_deviation"] for u in self.updates),
             "clip_ratio/reachable": float(

@@ -1,4 +1,4 @@
-"""The policy-gradient loss: pure, tensors and a small frozen configuration in, loss and sums out."""
+"""The policy-gradient loss: pure; tensors and a frozen configuration in, loss and sums out."""
 
 from __future__ import annotations
 

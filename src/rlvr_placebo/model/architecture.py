@@ -104,7 +104,9 @@ def from_hf(config: Mapping[str, Any], where: str) -> Architecture:
     """
     kind = str(config.get("model_type"))
     if kind not in STYLES:
-        raise PlaceboError(f"{where}: model type {kind!r} is not supported; {suggest(kind, STYLES)}")
+        raise PlaceboError(
+            f"{where}: model type {kind!r} is not supported; {suggest(kind, STYLES)}"
+        )
     _refuse_unsupported(config, where)
     rope = _rope(config)
     try:

@@ -170,7 +170,7 @@ def rotary(positions_BT: Tensor, a: Architecture) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x_BHTE: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Apply the rotary embedding to queries or keys, in the half-split layout of the checkpoints."""
+    """Apply the rotary embedding to queries or keys, in the checkpoints' half-split layout."""
     cos, sin = rotation
     first, second = x_BHTE.chunk(2, dim=-1)
     return x_BHTE * cos + torch.cat((-second, first), dim=-1) * sin

@@ -24,12 +24,12 @@ class TokenRows(NamedTuple):
     completions_B: Tensor
 
     def completion_mask(self) -> Tensor:
-        """bool ``[B, C]``: where, of C completion positions, a row has a token."""
+        """Where, of C completion positions, a row has a token: bool ``[B, C]``."""
         longest = int(self.completions_B.max())
         return torch.arange(longest) < self.completions_B[:, None]
 
     def predicting_mask(self) -> Tensor:
-        """bool ``[B, T]``: the positions whose hidden state predicts a completion token."""
+        """The positions whose hidden state predicts a completion token: bool ``[B, T]``."""
         places = torch.arange(self.tokens_BT.shape[1])
         first = self.prompts_B[:, None] - 1
         return (places >= first) & (places < first + self.completions_B[:, None])

@@ -25,7 +25,7 @@ IGNORE = -100
 class Pretraining:
     """How a family is pre-trained. Example: ``Pretraining(steps=200)`` for a quick look."""
 
-    steps: int = 4000
+    steps: int = 6000
     rows: int = 64
     learning_rate: float = 4e-3
     warmup: int = 100

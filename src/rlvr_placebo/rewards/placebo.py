@@ -25,9 +25,7 @@ class Random:
     def __call__(self, group: Group, rng: np.random.Generator) -> list[Score]:
         """Draw one number per rollout."""
         draws = rng.random(len(group.rollouts))
-        return [
-            score(r, float(u < self.rate)) for r, u in zip(group.rollouts, draws, strict=True)
-        ]
+        return [score(r, float(u < self.rate)) for r, u in zip(group.rollouts, draws, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def sampled_logprobs(logits_BV: Tensor, sampling: Sampling) -> Tensor:
     logprobs_BV = torch.log_softmax(logits_BV / sampling.temperature, -1)
     if sampling.top_p >= 1.0:
         return logprobs_BV
-    ordered_BV, order_BV = logprobs_BV.sort(-1, descending=True, stable=True)
+    ordered_BV, order_BV = logprobs_BV.sort(stable=True, dim=-1, descending=True)
     before_BV = ordered_BV.exp().cumsum(-1, dtype=torch.float64) - ordered_BV.exp()
     dropped_BV = torch.zeros_like(logprobs_BV, dtype=torch.bool)
     dropped_BV.scatter_(-1, order_BV, before_BV >= sampling.top_p)

@@ -1,4 +1,4 @@
-"""Run a study on this machine: worker processes of one thread each, one run at a time per worker."""
+"""Run a study on this machine: worker processes of one thread each, one run at a time each."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ NAMES = ("Ada", "Ben", "Eve", "Ivo", "Kim", "Leo", "Mia", "Tom")
 
 @dataclass(frozen=True)
 class Frame:
-    """The sentences of one setting: ``{n}`` a name, ``{t}`` a thing, ``{b}`` and ``{c}`` numbers."""
+    """The sentences of one setting; ``{n}`` is a name, ``{t}`` a thing, ``{b}`` a number."""
 
     things: tuple[str, ...]
     start: str

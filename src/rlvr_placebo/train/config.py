@@ -71,7 +71,7 @@ class RunConfig:
 # Settings that belong together, by name. `paper` is arXiv 2506.10947's; `pocket` suits the embedded
 # families (its choice is told in LOG.md).
 RECIPES: Mapping[str, Mapping[str, Any]] = {
-    "paper": {},
+    "paper": {"evaluation.max_tokens": 3072, "evaluation.samples": 8},
     "pocket": {
         "steps": 60,
         "rollout.problems": 16,
@@ -155,14 +155,14 @@ def full_key(key: str) -> str:
     raise PlaceboError(f"unknown setting {key!r}; {hint}")
 
 
-def _typed_fields(record: type, prefix: str) -> Iterable[tuple[str, Any]]:
+def _typed_fields(record: Any, prefix: str) -> Iterable[tuple[str, Any]]:  # noqa: ANN401
     hints = typing.get_type_hints(record)
     for f in dataclasses.fields(record):
         if f.name in ("model", "reward"):
             continue
         kind = hints[f.name]
         if dataclasses.is_dataclass(kind):
-            yield from _typed_fields(typing.cast(type, kind), f"{prefix}{f.name}.")
+            yield from _typed_fields(kind, f"{prefix}{f.name}.")
         else:
             yield f"{prefix}{f.name}", kind
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,10 +31,8 @@ def evaluate_after(
         baselines: where the evaluation may already lie, and is left, if the model is untrained.
     """
     started = time.perf_counter()
-    if baselines is None:
-        table = _measure(trial, step, watch)
-    else:
-        table = _shared(trial, baselines, watch)
+    shared = baselines is not None
+    table = _shared(trial, baselines, watch) if shared else _measure(trial, step, watch)
     write_table(directory.path / f"evaluations/step-{step:06d}.parquet", table)
     summary = summarize(table)
     contracts = [b.contract.as_dict() for b in trial.benchmarks]
@@ -73,7 +71,7 @@ def _shared(trial: Trial, baselines: Path, watch: Watch) -> pa.Table:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Generator[None]:
     """Hold an exclusive lock on a file; another process waits."""
     with path.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Trained completions on disk: groups to a Parquet table and back, so that nothing is typed twice."""
+"""Trained completions on disk: groups to a Parquet table and back."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from rlvr_placebo.evaluate.contract import Contract, EvaluationConfig, make_cont
 from rlvr_placebo.learner.learner import Learner
 from rlvr_placebo.model.checkpoint import Checkpoint, load
 from rlvr_placebo.rewards.protocol import Reward
-from rlvr_placebo.rewards.spec import build
+from rlvr_placebo.rewards.spec import build, describe
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.text.problems import load_problems
 from rlvr_placebo.text.templates import get_template, render
@@ -55,6 +55,7 @@ class Trial:
         """What ``config.json`` holds: the configuration and the hash of all it refers to."""
         return {
             **self.config.as_dict(),
+            "reward_name": describe(self.config.reward),
             "model_digest": self.checkpoint.digest,
             "pool_digest": digest([p.id for p in self.pool]),
         }

@@ -1,0 +1,7 @@
+"""``python -m rlvr_placebo`` is ``placebo``."""
+
+import sys
+
+from rlvr_placebo.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,69 @@
+"""``placebo``: dispatch, and the one place where a mistake becomes one line and status 2."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+
+from rlvr_placebo.core.errors import PlaceboError
+
+DESCRIPTION = "Controlled trials of reinforcement learning with verifiable rewards (RLVR)."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: what stands behind ``placebo``; by default the process's own.
+
+    Returns:
+        0; 2 after a user's mistake, with one line on standard error; 130 after Ctrl-C.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            command = _parse(given or ["--help"])
+        command.run()
+    except PlaceboError as error:
+        print(f"placebo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("placebo: interrupted; nothing written is lost (see --resume)", file=sys.stderr)
+        return 130
+    except SystemExit as leaving:
+        if said.getvalue():
+            print(f"placebo: {one_line(said.getvalue())}", file=sys.stderr)
+        return leaving.code if isinstance(leaving.code, int) else 2
+    return 0
+
+
+def _parse(arguments: list[str]):  # noqa: ANN202 (one of the command records)
+    """Read the command line into a command record."""
+    import tyro
+
+    from rlvr_placebo.cli import commands
+
+    app = tyro.extras.SubcommandApp()
+    for name, command in commands.COMMANDS.items():
+        if isinstance(command, dict):
+            inner = tyro.extras.SubcommandApp()
+            for inner_name, inner_command in command.items():
+                inner.command(name=inner_name)(inner_command)
+            app.command(inner, name=name)
+        else:
+            app.command(name=name)(command)
+    markers = (tyro.conf.FlagCreatePairsOff,)
+    return app.cli(prog="placebo", description=DESCRIPTION, args=arguments, config=markers)
+
+
+def one_line(boxed: str) -> str:
+    """What an argument parser drew in a box, as one line."""
+    said = boxed.split("│ ─────", 1)[0].split("╮", 1)[-1]
+    return " ".join(re.sub(r"[╭╮╰╯│─]+", " ", said).split()) + " (see --help)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

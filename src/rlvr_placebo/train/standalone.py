@@ -1,0 +1,69 @@
+"""An evaluation without training, in a directory of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from rlvr_placebo.analysis.summary import summarize
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.rundir import claim, write_json, write_table
+from rlvr_placebo.evaluate.contract import EvaluationConfig
+from rlvr_placebo.evaluate.evaluate import evaluate
+from rlvr_placebo.model.checkpoint import load
+from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.train.preflight import check_length
+from rlvr_placebo.train.trial import environment, make_benchmarks
+from rlvr_placebo.train.watch import Watch
+
+
+def evaluate_model(
+    model: str, how: EvaluationConfig, template: str, out: Path, resume: bool, watch: Watch
+) -> list[dict[str, Any]]:
+    """Evaluate a model on benchmarks and keep every sample.
+
+    Args:
+        model: family, folder or hub id.
+        how: benchmarks, temperatures, samples, seed.
+        template: name of the prompt template.
+        out: directory for samples, summary and result.
+        resume: start again an evaluation that was killed there.
+        watch: hears of progress.
+
+    Returns:
+        The summary; see :func:`rlvr_placebo.analysis.summary.summarize`.
+
+    Raises:
+        PlaceboError: a mistake in the arguments, or a directory that is in use.
+    """
+    if how.samples < 1 or how.max_tokens < 1:
+        raise PlaceboError("--samples and --max-tokens: at least 1")
+    if min(how.temperatures) < 0 or how.seed < 0:
+        raise PlaceboError("--temperature and --seed: 0 or more")
+    checkpoint = load(model)
+    benchmarks = make_benchmarks(how.benchmarks, template, checkpoint.tokenizer, how)
+    positions = checkpoint.model.architecture.max_positions
+    for benchmark in benchmarks:
+        check_length(benchmark.prompts, how.max_tokens, positions)
+    contracts = [b.contract.as_dict() for b in benchmarks]
+    config = {"model": model, "model_digest": checkpoint.digest, "contracts": contracts}
+    with claim(out, config, resume) as directory:
+        if directory.finished:
+            return directory.metrics("evaluation")[0]["summary"]
+        directory.rewind(-1)
+        write_json(out / "environment.json", environment())
+        engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
+        tables = [
+            evaluate(engine, b.problems, b.prompts, b.contract,
+                     lambda done, total: watch.progress("evaluation", done, total))
+            for b in benchmarks
+        ]  # fmt: skip
+        table = pa.concat_tables(tables)
+        write_table(out / "evaluations/step-000000.parquet", table)
+        summary = summarize(table)
+        record = {"kind": "evaluation", "step": 0, "contracts": contracts, "summary": summary}
+        directory.append("metrics.jsonl", record)
+        directory.finish({"steps": 0})
+        return summary

@@ -1,0 +1,95 @@
+"""Shared by all tests: one torch thread, no global randomness, small models made on the spot."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rlvr_placebo.core.records import (
+    Completion,
+    Finish,
+    Group,
+    Problem,
+    Rollout,
+    problem_id,
+)
+from rlvr_placebo.model.architecture import Architecture
+from rlvr_placebo.model.checkpoint import Checkpoint, load
+from rlvr_placebo.model.decoder import Decoder, initialise
+from rlvr_placebo.verify.equivalence import verify
+
+torch.set_num_threads(1)
+
+ARCHITECTURES = {
+    "qwen2": Architecture(
+        "qwen2", 640, 48, 3, 6, 2, 8, 96, 512, 1e-6, 10000.0, tied=True, attention_bias=False
+    ),
+    "llama": Architecture(
+        "llama", 640, 48, 2, 4, 4, 12, 80, 512, 1e-5, 500000.0, tied=False, attention_bias=False
+    ),
+    "olmo2": Architecture(
+        "olmo2", 640, 48, 2, 4, 2, 12, 80, 512, 1e-6, 10000.0, tied=False, attention_bias=False
+    ),
+}
+
+
+def random_model(architecture: Architecture, seed: int = 0) -> Decoder:
+    """A decoder with weights large enough that its distributions are far from uniform."""
+    model = Decoder(architecture)
+    initialise(model, seed, std=0.15)
+    return model
+
+
+@pytest.fixture(params=sorted(ARCHITECTURES))
+def architecture(request) -> Architecture:
+    return ARCHITECTURES[request.param]
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Checkpoint:
+    """The shipped family; read-only (copy its model before training it)."""
+    return load("pocket/code-prior")
+
+
+@pytest.fixture
+def family() -> Checkpoint:
+    """The shipped family, freshly loaded: a test may train it."""
+    return load("pocket/code-prior")
+
+
+def make_group(texts: list[str], gold: str = "7", question: str = "How many?") -> Group:
+    """A group whose completions have these texts (and made-up tokens)."""
+    messages = ({"role": "user", "content": question},)
+    problem = Problem(problem_id(messages, (gold,)), messages, (gold,), "c", "test", "test")
+    rollouts = []
+    for i, text in enumerate(texts):
+        n = 2 + i % 3
+        zeros = np.zeros(n, dtype=np.float32)
+        completion = Completion(
+            tokens=np.arange(n, dtype=np.int32),
+            logprobs=zeros,
+            entropies=zeros,
+            loss_mask=np.ones(n, dtype=bool),
+            versions=np.zeros(n, dtype=np.int32),
+            finish=Finish.STOP,
+            text=text,
+            seed=i,
+        )
+        rollouts.append(Rollout(i, completion, verify(text, problem.golds)))
+    return Group(problem, (1, 2, 3), tuple(rollouts))
+
+
+def rewarded(group: Group, scores) -> Group:
+    """The group with its scores."""
+    pairs = zip(group.rollouts, scores, strict=True)
+    return replace(group, rollouts=tuple(replace(r, score=s) for r, s in pairs))
+
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"

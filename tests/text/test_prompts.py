@@ -1,0 +1,103 @@
+import json
+
+import pytest
+
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.text.problems import batch_for, content_hash, load_problems
+from rlvr_placebo.text.templates import TEMPLATES, get_template, render
+from rlvr_placebo.text.tokenizer import Tokenizer
+
+
+def test_prompt_tokens_are_exact(shipped):
+    problem = load_problems("pocket-500")[0]
+    tokens = render(problem, TEMPLATES["plain"], shipped.tokenizer)
+    assert shipped.tokenizer.decode(tokens) == problem.question + "\n"
+    assert list(tokens) == shipped.tokenizer.encode(problem.question + "\n")
+    boxed = render(problem, TEMPLATES["boxed"], shipped.tokenizer)
+    assert shipped.tokenizer.decode(boxed).endswith("\\boxed{}.\n")
+
+
+def test_template_names_are_checked():
+    with pytest.raises(PlaceboError, match="did you mean 'plain'"):
+        get_template("plane")
+
+
+def test_tokenizer_gives_back_any_text(shipped):
+    for text in ("", " a  b\n\n", "π≈3", "{x}\\boxed{ 7 }", "日本", "\x00\t", "12345"):
+        assert shipped.tokenizer.decode(shipped.tokenizer.encode(text)) == text
+
+
+def test_a_beginning_token_stands_once(shipped, tmp_path):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        source = next(f for f in shipped.tokenizer.files if f.name == name)
+        (tmp_path / name).write_bytes(source.read_bytes())
+    declared = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    declared |= {"bos_token": "<|endoftext|>", "add_bos_token": True}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(declared))
+    tokenizer = Tokenizer(tmp_path, [0])
+    tokens = render(load_problems("pocket-500")[0], TEMPLATES["plain"], tokenizer)
+    assert tokens[0] == 0
+    assert tokens.count(0) == 1
+
+
+def test_a_broken_tokenizer_is_named(tmp_path):
+    with pytest.raises(PlaceboError, match=r"has no tokenizer\.json"):
+        Tokenizer(tmp_path, [0])
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(PlaceboError, match="cannot be read"):
+        Tokenizer(tmp_path, [0])
+
+
+def test_jsonl_problems(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    rows = [
+        {"problem": "1+1?", "answer": 2, "cluster": "sums"},
+        {"question": "Half of 1?", "answer": ["1/2", "0.5"], "difficulty": 3},
+    ]
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    one, two = load_problems(str(path))
+    assert (one.question, one.golds, one.cluster, one.source) == ("1+1?", ("2",), "sums", "mine")
+    assert (two.golds, two.cluster, two.difficulty) == (("1/2", "0.5"), two.id, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "no problems"),
+        ("{", "mine.jsonl:1: not JSON"),
+        ("[]", "must be a JSON object"),
+        ('{"problem": "x"}', "none of the fields answer"),
+        ('{"problem": "x", "answer": 1}\n' * 2, "problem 2 repeats problem 1"),
+    ],
+)
+def test_wrong_files_are_named(tmp_path, content, message):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(content)
+    with pytest.raises(PlaceboError, match=message):
+        load_problems(str(path))
+
+
+def test_missing_sets_are_named(tmp_path):
+    with pytest.raises(PlaceboError, match="cannot be read"):
+        load_problems(str(tmp_path / "none.jsonl"))
+    with pytest.raises(PlaceboError, match="neither a problem set"):
+        load_problems("math")
+    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(PlaceboError, match="not UTF-8"):
+        load_problems(str(tmp_path / "binary.jsonl"))
+
+
+def test_order_is_a_pass_over_the_pool_and_knows_only_the_seed():
+    pool = load_problems("pocket-train@10")
+    ids = [p.id for step in (1, 2, 3, 4, 5) for p in batch_for(pool, 3, step, 4)]
+    assert sorted(ids[:10]) == sorted(ids[10:]) == sorted(p.id for p in pool)
+    assert ids[:10] != ids[10:]
+    assert [p.id for p in batch_for(pool, 3, 3, 4)] == ids[8:12]
+    assert [p.id for p in batch_for(pool, 4, 1, 4)] != ids[:4]
+
+
+def test_content_hash_sees_every_change():
+    pool = load_problems("pocket-train@10")
+    assert content_hash(pool) == content_hash(list(pool))
+    assert content_hash(pool) != content_hash(pool[::-1])
+    assert content_hash(pool) != content_hash(pool[:-1])
