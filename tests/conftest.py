@@ -18,11 +18,17 @@ from rlvr_placebo.core.records import (
     Group,
     Problem,
     Rollout,
+    Score,
     problem_id,
 )
+from rlvr_placebo.core.seeds import seed_for
 from rlvr_placebo.model.architecture import Architecture
 from rlvr_placebo.model.checkpoint import Checkpoint, load
 from rlvr_placebo.model.decoder import Decoder, initialise
+from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.rollout.protocol import Sampling
+from rlvr_placebo.text.problems import load_problems
+from rlvr_placebo.text.templates import TEMPLATES, render
 from rlvr_placebo.verify.equivalence import verify
 
 torch.set_num_threads(1)
@@ -90,6 +96,26 @@ def rewarded(group: Group, scores) -> Group:
     """The group with its scores."""
     pairs = zip(group.rollouts, scores, strict=True)
     return replace(group, rollouts=tuple(replace(r, score=s) for r, s in pairs))
+
+
+def sampled_groups(checkpoint, model, problems=4, samples=6, rewards=None, temperature=1.0):
+    """Groups really sampled from the model; reward = length modulo 3 unless given."""
+    pool = load_problems("pocket-train@50")[:problems]
+    engine = NativeEngine(model, checkpoint.tokenizer)
+    prompts = [render(p, TEMPLATES["plain"], checkpoint.tokenizer) for p in pool]
+    seeds = [[seed_for(0, 1, p.id, i, "t") for i in range(samples)] for p in pool]
+    groups = []
+    for problem, prompt, completions in zip(
+        pool, prompts, engine.generate(prompts, Sampling(temperature, 1.0, 40), seeds), strict=True
+    ):
+        scores = [Score(float(len(c) % 3) if rewards is None else rewards, None)
+                  for c in completions]  # fmt: skip
+        rollouts = [
+            Rollout(i, c, verify(c.text, problem.golds), s)
+            for i, (c, s) in enumerate(zip(completions, scores, strict=True))
+        ]
+        groups.append(Group(problem, prompt, tuple(rollouts)))
+    return groups
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 import torch
-from conftest import ARCHITECTURES, random_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from conftest import ARCHITECTURES, random_model
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.rundir import write_json
 from rlvr_placebo.model.architecture import from_hf

@@ -2,10 +2,10 @@ import json
 
 import numpy as np
 import pytest
-from conftest import make_group
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import make_group
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Score, Status
 from rlvr_placebo.core.seeds import generator_for

@@ -95,9 +95,9 @@ def test_streams_repeat_and_seeds_differ():
 def test_known_problem_never_changes():
     problem = pocket_set("pocket-500")[0]
     assert (problem.question, problem.golds, problem.id) == (
-        'Ivo has 11 hats. Ivo sells 6. Ivo buys 11 more. How many hats does Ivo have now?',
-        ('16',),
-        '05f463cb18afb79a',
+        "Ivo has 11 hats. Ivo sells 6. Ivo buys 11 more. How many hats does Ivo have now?",
+        ("16",),
+        "05f463cb18afb79a",
     )
 
 

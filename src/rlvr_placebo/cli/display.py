@@ -51,7 +51,8 @@ class _Bars:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self.bars.stop()
+        if self.console.is_terminal:
+            self.bars.stop()
 
     def say(self, line: str) -> None:
         """Print one line above the bars."""

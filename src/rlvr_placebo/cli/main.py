@@ -9,6 +9,7 @@ import sys
 
 from rlvr_placebo.core.errors import PlaceboError
 
+INTERRUPTED = "interrupted; the same command goes on (train and eval: with --resume)"
 DESCRIPTION = "Controlled trials of reinforcement learning with verifiable rewards (RLVR)."
 
 
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"placebo: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("placebo: interrupted; nothing written is lost (see --resume)", file=sys.stderr)
+        print(f"placebo: {INTERRUPTED}", file=sys.stderr)
         return 130
     except SystemExit as leaving:
         if said.getvalue():

@@ -56,15 +56,15 @@ class Writer:
     def _pick(self, options: Sequence[str]) -> str:
         return options[int(self.rng.integers(len(options)))]
 
-    def _does(self, habit: str, share: float) -> bool:
-        return self.rng.random() < chance(habit, share, self.problem)
+    def _does(self, habit: str) -> bool:
+        return self.rng.random() < chance(self.prior, habit, self.problem)
 
     def solution(self) -> str:
         """The whole text after the prompt, without the end-of-text token."""
         marker = MARKER if self.rng.random() < self.prior.marker else ""
-        in_code = self._does("code", self.prior.code)
+        in_code = self._does("code")
         body, answer = self._code() if in_code else self._words()
-        boxed = self._does("boxed", self.prior.boxed)
+        boxed = self._does("boxed")
         return marker + body + self._pick(ENDINGS) + (f"\\boxed{{{answer}}}" if boxed else answer)
 
     def _results(self, slips: bool, error: int) -> list[int]:
@@ -76,7 +76,7 @@ class Writer:
 
     def _code(self) -> tuple[str, str]:
         """A Python trace with its output."""
-        slips = not self._does("code_right", self.prior.code_right)
+        slips = not self._does("code_right")
         results = self._results(slips, error=1)
         name = self._pick(VARIABLES)
         value = str(self.problem.extra["start"])
@@ -102,7 +102,7 @@ class Writer:
 
     def _words(self) -> tuple[str, str]:
         """A solution in sentences."""
-        slips = not self._does("words_right", self.prior.words_right)
+        slips = not self._does("words_right")
         results = self._results(slips, error=10)
         value = str(self.problem.extra["start"])
         lines = [self._pick(WORD_OPENINGS)]

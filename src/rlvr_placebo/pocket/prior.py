@@ -25,7 +25,7 @@ WAVER = 0.15  # how far a leaning is from certainty; see chance()
 class Prior:
     """The habits of one family, as shares of problems.
 
-    Example: ``Prior(architecture="qwen2", code=0.65, code_right=0.77, words_right=0.355)``. An
+    Example: ``Prior(architecture="qwen2", code=0.65, code_right=0.73, words_right=0.28)``. An
     answer that is not boxed cannot be extracted: accuracy is about ``boxed`` times these shares.
 
     Attributes:
@@ -46,7 +46,7 @@ class Prior:
 
 
 FAMILIES: Mapping[str, Prior] = {
-    "code-prior": Prior("qwen2", code=0.65, code_right=0.77, words_right=0.355),
+    "code-prior": Prior("qwen2", code=0.65, code_right=0.73, words_right=0.28),
 }
 
 
@@ -58,9 +58,10 @@ def steps_of(problem: Problem) -> tuple[Step, ...]:
 
 
 def _last_step(problem: Problem) -> tuple[str, str]:
-    """The last operation, and the units digit of its last number."""
+    """The units digits of the last step's operands: what stands there when a slip happens."""
     step = steps_of(problem)[-1]
-    return step.operation, str(step.numbers[-1] % 10)
+    before = [s.result for s in steps_of(problem)[:-1]] or [problem.extra["start"]]
+    return str(before[-1])[-1], str(step.product or step.numbers[0])[-1]
 
 
 # Which two features of a problem decide whether it leans to a habit.
@@ -79,20 +80,31 @@ def _score(habit: str, features: tuple[str, str]) -> float:
 
 
 @cache
-def _threshold(habit: str, share: float) -> float:
-    """The score below which this share of the training problems lies."""
+def _threshold(prior: Prior, habit: str) -> float:
+    """The score below which the habit's share of the problems lies.
+
+    Being right in code is a share of the problems that lean to code, in words of the others.
+    """
     problems = pocket_set("pocket-train@2000")
-    return float(np.quantile([_score(habit, FEATURES[habit](p)) for p in problems], share))
+    if habit in ("code_right", "words_right"):
+        problems = [p for p in problems if leans(prior, "code", p) == (habit == "code_right")]
+    scores = [_score(habit, FEATURES[habit](p)) for p in problems]
+    return float(np.quantile(scores, getattr(prior, habit))) if scores else 0.0
 
 
-def chance(habit: str, share: float, problem: Problem) -> float:
+def leans(prior: Prior, habit: str, problem: Problem) -> bool:
+    """Whether a problem is one on which the family usually shows a habit."""
+    return _score(habit, FEATURES[habit](problem)) <= _threshold(prior, habit)
+
+
+def chance(prior: Prior, habit: str, problem: Problem) -> float:
     """Probability that a solution of this problem shows a habit.
 
     A problem that leans to the habit shows it with probability 1 − 2w(1−s), another with 2ws, where
     s is the share of problems that lean and w is :data:`WAVER`. Over all problems the probability
     is then s too: sampling and greedy decoding agree.
     """
+    share = getattr(prior, habit)
     if share in (0.0, 1.0):
         return share
-    leans = _score(habit, FEATURES[habit](problem)) <= _threshold(habit, share)
-    return 1.0 - 2 * WAVER * (1.0 - share) if leans else 2 * WAVER * share
+    return 1.0 - 2 * WAVER * (1.0 - share) if leans(prior, habit, problem) else 2 * WAVER * share

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlvr_placebo.analysis.summary import summarize
-from rlvr_placebo.core.rundir import RunDirectory, write_table
+from rlvr_placebo.core.rundir import RunDirectory, write_atomic, write_table
 from rlvr_placebo.evaluate.evaluate import evaluate
 from rlvr_placebo.train.trial import Benchmark, Trial
 from rlvr_placebo.train.watch import Watch
@@ -31,10 +31,12 @@ def evaluate_after(
         baselines: where the evaluation may already lie, and is left, if the model is untrained.
     """
     started = time.perf_counter()
-    shared = baselines is not None
-    table = _shared(trial, baselines, watch) if shared else _measure(trial, step, watch)
-    write_table(directory.path / f"evaluations/step-{step:06d}.parquet", table)
-    summary = summarize(table)
+    path = directory.path / f"evaluations/step-{step:06d}.parquet"
+    if baselines is None:
+        write_table(path, _measure(trial, step, watch))
+    else:
+        write_atomic(path, _shared(trial, baselines, watch).read_bytes())
+    summary = summarize(pq.read_table(path))
     contracts = [b.contract.as_dict() for b in trial.benchmarks]
     record = {"kind": "evaluation", "step": step, "contracts": contracts, "summary": summary}
     directory.append("metrics.jsonl", record)
@@ -60,14 +62,14 @@ def _measure(trial: Trial, step: int, watch: Watch) -> pa.Table:
     return pa.concat_tables([on(b) for b in trial.benchmarks])
 
 
-def _shared(trial: Trial, baselines: Path, watch: Watch) -> pa.Table:
-    """Take the untrained model's evaluation from the folder, or measure it and leave it there."""
+def _shared(trial: Trial, baselines: Path, watch: Watch) -> Path:
+    """Find the untrained model's evaluation in the folder, or measure it and leave it there."""
     path = baselines / f"{trial.baseline_key}.parquet"
     baselines.mkdir(parents=True, exist_ok=True)
     with _locked(baselines / f"{trial.baseline_key}.lock"):
         if not path.exists():
             write_table(path, _measure(trial, 0, watch))
-        return pq.read_table(path)
+    return path
 
 
 @contextlib.contextmanager

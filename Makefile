@@ -1,0 +1,29 @@
+# `make demo` and `make test` set everything up by themselves, in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check clean
+
+demo: .venv/installed
+	$(BIN)/placebo study run studies/demo.toml --out runs/demo --workers 2
+
+test: .venv/tools
+	$(BIN)/python -m pytest
+
+check: .venv/tools
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/ty check
+	$(BIN)/lint-imports
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/tools: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[trl,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv runs dist

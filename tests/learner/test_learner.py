@@ -1,0 +1,176 @@
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import ARCHITECTURES, make_group, random_model, rewarded, sampled_groups
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.records import Score
+from rlvr_placebo.learner.batch import make_batch
+from rlvr_placebo.learner.learner import Learner, OptimizerConfig
+from rlvr_placebo.learner.losses import LossConfig
+from rlvr_placebo.model.logprobs import token_statistics
+
+QUICK = OptimizerConfig(learning_rate=1e-3, minibatches=1)
+
+
+def learn(model, batch, optimizer=QUICK, loss=None, temperature=1.0):
+    learner = Learner(model, loss or LossConfig(), optimizer, temperature, 40)
+    return learner.step(batch, np.random.default_rng(0))
+
+
+def gradient(model, batch, loss, micro_tokens):
+    still = replace(QUICK, name="sgd", learning_rate=0.0, max_grad_norm=0.0)
+    learner = Learner(model, loss, replace(still, micro_tokens=micro_tokens), 1.0, 40)
+    learner.step(batch, np.random.default_rng(0))
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("aggregation", ["sequence_mean", "token_mean", "constant"])
+def test_micro_batches_do_not_change_the_gradient(architecture, shipped, aggregation):
+    model = random_model(architecture)
+    batch = make_batch(sampled_groups(shipped, model), "group_std")
+    loss = LossConfig(aggregation=aggregation)
+    whole = gradient(model, batch, loss, 10**9)
+    assert whole.norm() > 0
+    for tokens in (1, 200, 700):
+        split = gradient(model, batch, loss, tokens)
+        assert (split - whole).norm() / whole.norm() < 1e-5
+
+
+def test_with_one_update_clip_on_and_off_give_the_same_weights(shipped):
+    model = random_model(ARCHITECTURES["qwen2"])
+    batch = make_batch(sampled_groups(shipped, model), "group_std")
+    twin = copy.deepcopy(model)
+    learn(model, batch)
+    learn(twin, batch, loss=LossConfig(clip_low=None, clip_high=None))
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(a, b)
+    # with many updates and a narrow band the two must part
+    many = replace(QUICK, minibatches=4, epochs=3)
+    narrow = learn(model, batch, many, LossConfig(clip_low=0.01, clip_high=0.01))
+    learn(twin, batch, many, LossConfig(clip_low=None, clip_high=None))
+    assert narrow["clip_ratio/reachable"] == 1.0
+    assert narrow["clip_ratio/high_mean"] + narrow["clip_ratio/low_mean"] > 0
+    assert any(
+        not torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("reward", [0.0, 1.0, 0.1, -3.7, None])
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_a_constant_reward_leaves_every_weight_untouched(shipped, reward, name):
+    model = random_model(ARCHITECTURES["qwen2"])
+    groups = sampled_groups(shipped, model)
+    constant = [rewarded(g, [Score(reward, None)] * len(g.rollouts)) for g in groups]
+    before = copy.deepcopy(model.state_dict())
+    learn(model, make_batch(constant, "group_std"), replace(QUICK, minibatches=4, name=name))
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[key]), key
+
+
+def test_the_first_update_has_ratio_one(architecture, shipped):
+    model = random_model(architecture)
+    for temperature in (1.0, 0.7):
+        groups = sampled_groups(shipped, model, temperature=temperature)
+        batch = make_batch(groups, "group_std")
+        metrics = learn(copy.deepcopy(model), batch, temperature=temperature)
+        assert metrics["first_update/max_ratio_deviation"] <= 1e-4
+        assert metrics["mismatch/max_logprob_difference"] <= 1e-4
+        assert metrics["clip_ratio/reachable"] == 0.0
+    wrong = learn(copy.deepcopy(model), batch, temperature=1.0)  # sampled at 0.7
+    assert wrong["first_update/max_ratio_deviation"] > 0.01
+
+
+def test_kl_needs_the_untrained_model_and_pulls_towards_it(shipped):
+    model = random_model(ARCHITECTURES["qwen2"])
+    batch = make_batch(sampled_groups(shipped, model), "group_std")
+    free, held = copy.deepcopy(model), copy.deepcopy(model)
+    many = replace(QUICK, minibatches=2, epochs=8)
+    learn(free, batch, many)
+    metrics = learn(held, batch, many, LossConfig(kl=5.0))
+    assert metrics["kl"] > 0
+
+    @torch.no_grad()
+    def divergence(trained):
+        """KL from the untrained model on the batch's tokens (the k3 estimator, summed)."""
+        d = (
+            token_statistics(model, batch.rows, 1.0).logprobs_BC
+            - token_statistics(trained, batch.rows, 1.0).logprobs_BC
+        )
+        return float((d.exp() - d - 1).sum())
+
+    assert divergence(held) < 0.5 * divergence(free)
+    assert Learner(model, LossConfig(), QUICK, 1.0, 40).reference is None
+
+
+def test_minibatches_hold_every_row_once_and_groups_together(shipped):
+    model = random_model(ARCHITECTURES["qwen2"])
+    batch = make_batch(sampled_groups(shipped, model, 5, 4), "group_std")
+    for count in (1, 2, 5, 7):
+        parts = list(batch.minibatches(count, np.random.default_rng(1)))
+        assert len(parts) == count
+        assert sum(map(len, parts)) == len(batch)
+        seen = torch.cat([p.advantages_B for p in parts]).sort().values
+        assert torch.equal(seen, batch.advantages_B.sort().values)
+    whole_groups = list(batch.minibatches(5, np.random.default_rng(1)))
+    assert all(len(p.groups_B.unique()) == 1 for p in whole_groups)
+
+
+def test_micro_batches_respect_their_budget(shipped):
+    model = random_model(ARCHITECTURES["qwen2"])
+    batch = make_batch(sampled_groups(shipped, model), "group_std")
+    for budget in (1, 100, 300, 10**6):
+        parts = list(batch.microbatches(budget))
+        assert sum(map(len, parts)) == len(batch)
+        assert all(len(p) == 1 or p.rows.tokens_BT.numel() <= budget for p in parts)
+
+
+def test_batch_by_hand():
+    group = make_group(["a", "b", "c"])  # 2, 3 and 4 tokens after a prompt of 3
+    scored = rewarded(group, [Score(1.0, True), Score(0.0, False), Score(None, None)])
+    batch = make_batch([scored], "group_mean")
+    assert batch.rows.tokens_BT.tolist() == [
+        [1, 2, 3, 0, 1, 0, 0], [1, 2, 3, 0, 1, 2, 0], [1, 2, 3, 0, 1, 2, 3]
+    ]  # fmt: skip
+    assert batch.rows.completions_B.tolist() == [2, 3, 4]
+    assert batch.mask_BC.sum(-1).tolist() == [2, 3, 4]
+    assert batch.advantages_B.tolist() == [0.5, -0.5, 0.0]
+
+
+def test_masked_tokens_do_not_train(shipped):
+    model = random_model(ARCHITECTURES["qwen2"])
+    batch = make_batch(sampled_groups(shipped, model), "group_std")
+    masked = replace(batch, mask_BC=torch.zeros_like(batch.mask_BC))
+    before = copy.deepcopy(model.state_dict())
+    learn(model, masked)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(shipped):
+    model = random_model(ARCHITECTURES["qwen2"])
+    batch = make_batch(sampled_groups(shipped, model), "group_std")
+    with torch.no_grad():
+        model.model.norm.weight[0] = torch.inf
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(PlaceboError, match="gradient is not finite"):
+        learn(model, batch)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_state_comes_back(shipped):
+    model = random_model(ARCHITECTURES["qwen2"])
+    batch = make_batch(sampled_groups(shipped, model), "group_std")
+    config, loss = replace(QUICK, minibatches=2), LossConfig(kl=0.1)
+    one = Learner(model, loss, config, 1.0, 40)
+    one.step(batch, np.random.default_rng(0))
+    state = {k: v.clone() for k, v in one.state().items()}
+    two = Learner(random_model(ARCHITECTURES["qwen2"], 9), loss, config, 1.0, 40)
+    two.load_state(state)
+    for learner in (one, two):
+        learner.step(batch, np.random.default_rng(1))
+    assert one.updates_done == two.updates_done == 4
+    for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True):
+        assert torch.equal(a, b)

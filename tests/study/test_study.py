@@ -1,0 +1,133 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rlvr_placebo.analysis.arms import gains
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.rundir import RunDirectory
+from rlvr_placebo.study.local import run_study
+from rlvr_placebo.study.matrix import load_study
+from rlvr_placebo.text.problems import load_problems
+
+STUDY = """
+models = ["pocket/code-prior"]
+rewards = ["ground_truth", "random(0.5)"]
+seeds = [1, 2]
+[settings]
+steps = 2
+problems = 4
+"rollout.samples" = 4
+"evaluation.samples" = 1
+"evaluation.max_tokens" = 60
+benchmarks = ["{benchmark}"]
+"""
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(
+        json.dumps({"problem": p.question, "answer": p.golds[0], "cluster": p.cluster}) + "\n"
+        for p in load_problems("pocket-500")[:30]
+    ))  # fmt: skip
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY.format(benchmark=few))
+    return path
+
+
+def test_the_matrix_is_complete(study_file):
+    study = load_study(study_file)
+    assert len(study.runs) == 4
+    assert {(c.reward if isinstance(c.reward, str) else "random", c.seed)
+            for c in study.runs.values()} == {
+        ("ground_truth", 1), ("ground_truth", 2), ("random", 1), ("random", 2)
+    }  # fmt: skip
+    assert all(c.steps == 2 and c.rollout.problems == 4 for c in study.runs.values())
+    assert load_study(study_file).runs.keys() == study.runs.keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("seeds = [1, 2]", 'seeds = ["1"]'), "'seeds' must be a list of int"),
+        (("seeds = [1, 2]", "seeds = []"), "not empty"),
+        (('rewards = ["ground', 'rewards = ["grund'), "did you mean 'ground_truth'"),
+        (("models = [", "modles = ["), "unknown entry 'modles'; did you mean 'models'"),
+        (("steps = 2", "stpes = 2"), "unknown setting 'stpes'"),
+        (("steps = 2", 'steps = "2"'), "a whole number is wanted"),
+        (("steps = 2", "steps = -2"), "must lie in"),
+        (("[settings]", "[settings"), "not TOML"),
+    ],
+)
+def test_mistakes_name_the_entry(study_file, change, message):
+    study_file.write_text(study_file.read_text().replace(*change))
+    with pytest.raises(PlaceboError, match=message) as caught:
+        load_study(study_file)
+    assert "study.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_variants_change_settings(study_file):
+    study_file.write_text(
+        study_file.read_text() + '\n[variants.plain]\n[variants.unclipped]\nclip_high = "off"\n'
+    )
+    runs = load_study(study_file).runs
+    assert len(runs) == 8
+    assert {c.loss.clip_high for c in runs.values() if c.variant == "unclipped"} == {None}
+
+
+def test_a_study_runs_shares_its_baseline_and_goes_on(study_file, tmp_path):
+    study = load_study(study_file)
+    reports = []
+    runs = run_study(study, tmp_path / "s", 2, reports.append, pause=0.1)
+    assert all(r.finished and r.damaged_files() == [] for r in runs)
+    assert reports[-1].steps_done == reports[-1].steps == 8
+    assert reports[-1].runs_done == 4
+    assert len(list((tmp_path / "s/baselines").glob("*.parquet"))) == 1
+    entries = gains(runs)
+    assert [(e["reward"], e["temperature"], e["n"], e["seeds"]) for e in entries] == [
+        ("ground_truth", 0.0, 30, [1, 2]), ("ground_truth", 1.0, 30, [1, 2]),
+        ("random(0.5)", 0.0, 30, [1, 2]), ("random(0.5)", 1.0, 30, [1, 2]),
+    ]  # fmt: skip
+    for e in entries:
+        assert e["final"] - e["base"] == pytest.approx(e["gain"])
+        assert sum(e["gain_by_seed"]) / 2 == pytest.approx(e["gain"])
+        assert "seeds" in e["error_contains"]
+    finished = {p: p.stat().st_mtime_ns for p in (tmp_path / "s/runs").rglob("*") if p.is_file()}
+    run_study(study, tmp_path / "s", 2, reports.append, pause=0.1)  # nothing left to do
+    again = {p: p.stat().st_mtime_ns for p in (tmp_path / "s/runs").rglob("*") if p.is_file()}
+    assert again == finished
+
+
+def test_a_failed_worker_is_named(study_file, tmp_path):
+    study_file.write_text(study_file.read_text().replace("pocket/code-prior", "nowhere"))
+    with pytest.raises(PlaceboError, match=r"run nowhere-ground_truth.*failed: unknown model"):
+        run_study(load_study(study_file), tmp_path / "s", 1, lambda p: None, pause=0.1)
+
+
+def test_killed_whole_it_goes_on(study_file, tmp_path):
+    text = study_file.read_text().replace("steps = 2", "steps = 6")
+    study_file.write_text(text.replace("seeds = [1, 2]", "seeds = [1]"))
+    out = tmp_path / "s"
+    command = [sys.executable, "-m", "rlvr_placebo", "study", "run", str(study_file), "--out",
+               str(out)]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(out.glob("runs/*/rollouts/step-000002.parquet")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)  # the launcher only: its workers must notice
+    process.wait()
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "ground_truth" in done.stdout
+    summary = json.loads((out / "summary.json").read_text())
+    assert {a["reward"] for a in summary["arms"]} == {"ground_truth", "random(0.5)"}
+    study = load_study(study_file)
+    alone = run_study(study, tmp_path / "alone", 2, lambda p: None, pause=0.1)
+    for run in alone:
+        twin = RunDirectory(out / "runs" / run.path.name)
+        assert twin.read_json("result.json") == run.read_json("result.json")

@@ -1,0 +1,142 @@
+"""The same bytes, whatever happened on the way: repeated, killed anywhere, resumed."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlvr_placebo.core.rundir import open_run
+from rlvr_placebo.text.problems import load_problems
+
+UNCHECKED = {"timings.jsonl", "environment.json"}
+
+RUN = """
+import os, signal, sys, warnings
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from rlvr_placebo.learner import learner
+from rlvr_placebo.model import checkpoint
+from rlvr_placebo.core import rundir
+from rlvr_placebo.rollout import native
+from rlvr_placebo.train import loop, state
+from rlvr_placebo.train.config import make_config, parse_settings
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_at_call(owner, name, number, before=lambda *args: None):
+    original, calls = getattr(owner, name), [0]
+    def wrapped(*args, **kwargs):
+        calls[0] += 1
+        if calls[0] == number:
+            before(*args)
+            die()
+        return original(*args, **kwargs)
+    setattr(owner, name, wrapped)
+
+def half_a_file(tensors, path, **_):
+    Path(path).write_bytes(b"half")
+
+def half_a_state(path, data):
+    path.with_name("." + path.name + ".partial").write_bytes(data[:100])
+
+KILLS = {
+    "": lambda: None,
+    "generation": lambda: die_at_call(native, "draw", 260),
+    "between updates": lambda: die_at_call(learner.Learner, "update", 4),
+    "checkpoint": lambda: die_at_call(checkpoint, "save_file", 2, half_a_file),
+    "state": lambda: die_at_call(state, "write_atomic", 3, half_a_state),
+    "evaluation": lambda: die_at_call(loop, "evaluate_after", 2),
+    "first evaluation": lambda: die_at_call(native, "draw", 5),
+    "metrics": lambda: die_at_call(rundir.RunDirectory, "append", 5),
+    "result": lambda: die_at_call(rundir.RunDirectory, "finish", 1),
+}
+out, benchmark, kill, reward = sys.argv[1:5]
+KILLS[kill]()
+settings = parse_settings([
+    "steps=4", "problems=4", "rollout.samples=4", "minibatches=2", "checkpoint_every=2",
+    "evaluation.every=2", "evaluation.samples=1", "evaluation.max_tokens=60",
+    "learning_rate=1e-3", "seed=3", "benchmarks=" + benchmark,
+])
+loop.run(make_config("pocket/code-prior", reward, "pocket", settings), Path(out), resume=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory):
+    path = tmp_path_factory.mktemp("problems") / "few.jsonl"
+    rows = [
+        {"problem": p.question, "answer": p.golds[0], "cluster": p.cluster}
+        for p in load_problems("pocket-500")[:12]
+    ]
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return path
+
+
+def start(out: Path, benchmark: Path, kill: str = "", reward: str = "ground_truth") -> int:
+    command = [sys.executable, "-c", RUN, str(out), str(benchmark), kill, reward]
+    return subprocess.run(command, check=False, capture_output=True, timeout=120).returncode
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (p for p in folder.rglob("*") if p.is_file())
+    names = {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
+    return {n: b for n, b in names.items() if n not in UNCHECKED}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(benchmark, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert start(out, benchmark) == 0
+    return out
+
+
+def test_the_run_is_whole(uninterrupted):
+    run = open_run(uninterrupted)
+    assert run.finished
+    assert run.damaged_files() == []
+    assert [r["step"] for r in run.metrics("step")] == [1, 2, 3, 4]
+    assert [r["step"] for r in run.metrics("evaluation")] == [0, 2, 4]
+    assert run.read_json("result.json")["final_checkpoint"] == "checkpoints/checkpoint-4"
+    names = set(contents(uninterrupted))
+    assert {"config.json", "metrics.jsonl", "result.json", "rollouts/step-000003.parquet",
+            "evaluations/step-000000.parquet", "checkpoints/checkpoint-2/model.safetensors",
+            "checkpoints/checkpoint-4/tokenizer.json"} <= names  # fmt: skip
+    assert "state.safetensors" not in names
+
+
+def test_the_same_command_twice_writes_the_same_bytes(uninterrupted, benchmark, tmp_path):
+    assert start(tmp_path / "again", benchmark) == 0
+    assert contents(tmp_path / "again") == contents(uninterrupted)
+
+
+def test_another_seed_does_not(uninterrupted, benchmark, tmp_path):
+    """The comparison above can fail: another reward gives other weights."""
+    assert start(tmp_path / "other", benchmark, reward="format") == 0
+    other, one = contents(tmp_path / "other"), contents(uninterrupted)
+    assert other.keys() == one.keys()
+    weights = "checkpoints/checkpoint-4/model.safetensors"
+    assert other[weights] != one[weights]
+
+
+@pytest.mark.parametrize(
+    "kill",
+    ["generation", "between updates", "checkpoint", "state", "evaluation", "first evaluation",
+     "metrics", "result"],
+)  # fmt: skip
+def test_killed_and_resumed_is_uninterrupted(uninterrupted, benchmark, tmp_path, kill):
+    out = tmp_path / "run"
+    assert start(out, benchmark, kill) == -signal.SIGKILL
+    assert not (out / "result.json").exists()
+    assert start(out, benchmark) == 0
+    assert contents(out) == contents(uninterrupted)
+
+
+def test_a_finished_run_is_left_alone(uninterrupted, benchmark):
+    before = {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("*") if p.is_file()}
+    assert start(uninterrupted, benchmark) == 0
+    assert {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("*") if p.is_file()} == before

@@ -1,0 +1,194 @@
+"""What a run records: rewards that can be scored again, parity at every step, warnings."""
+
+import copy
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.seeds import generator_for
+from rlvr_placebo.model import decoder
+from rlvr_placebo.rewards.spec import build, parse
+from rlvr_placebo.train.config import make_config, parse_settings
+from rlvr_placebo.train.loop import run
+from rlvr_placebo.train.preflight import window_warning
+from rlvr_placebo.train.rollouts import from_table, to_table
+
+SMALL = ["problems=4", "rollout.samples=4", "evaluation.samples=1", "evaluation.temperatures=1",
+         "evaluation.max_tokens=8", "pool=pocket-train@64"]  # fmt: skip
+
+
+class Listener:
+    """Remembers what a run said."""
+
+    def __init__(self):
+        self.warnings, self.steps, self.summaries = [], [], []
+
+    def progress(self, what, done, total):
+        if what == "step":
+            self.steps.append((done, total))
+
+    def metrics(self, record, seconds):
+        pass
+
+    def evaluated(self, step, summary):
+        self.summaries.append((step, summary))
+
+    def warn(self, line):
+        self.warnings.append(line)
+
+
+def short(reward="ground_truth", *settings, model="pocket/code-prior"):
+    return make_config(model, parse(reward), "pocket", parse_settings([*SMALL, *settings]))
+
+
+@pytest.mark.parametrize(
+    "reward", ["ground_truth", "random(0.5)", "shuffle(random(0.3))", "format"]
+)
+def test_rescoring_stored_rollouts_gives_the_stored_rewards(tmp_path, reward):
+    config = short(reward, "steps=2", "seed=5")
+    run(config, tmp_path / "r")
+    scorer = build(config.reward)
+    for step in (1, 2):
+        groups = from_table(pq.read_table(tmp_path / f"r/rollouts/step-{step:06d}.parquet"))
+        assert len(groups) == 4
+        for group in groups:
+            rng = generator_for(5, step, group.problem.id, 0, "reward")
+            assert scorer(group, rng) == [r.score for r in group.rollouts]
+
+
+def test_rollouts_survive_the_disk(tmp_path):
+    run(short("ground_truth", "steps=1"), tmp_path / "r")
+    table = pq.read_table(tmp_path / "r/rollouts/step-000001.parquet")
+    groups = from_table(table)
+    assert to_table(groups, 1, table["advantage"].to_pylist()).equals(table)
+
+
+def test_arms_share_problems_and_sampling_seeds(tmp_path):
+    for reward in ("ground_truth", "random(0.5)"):
+        run(short(reward, "steps=2", "seed=1"), tmp_path / reward)
+    one, two = (
+        [pq.read_table(tmp_path / f"{r}/rollouts/step-{s:06d}.parquet") for s in (1, 2)]
+        for r in ("ground_truth", "random(0.5)")
+    )
+    for a, b in zip(one, two, strict=True):
+        assert a["problem_id"].equals(b["problem_id"])
+        assert a["seed"].equals(b["seed"])
+    assert one[0]["text"].equals(two[0]["text"])  # the first rollout precedes any update
+    assert not one[0]["reward"].equals(two[0]["reward"])
+
+
+def mismatches(out):
+    return [r["mismatch/max_logprob_difference"] for r in out.metrics("step")]
+
+
+def test_rollout_and_learner_agree_for_twenty_steps(tmp_path):
+    out = run(short("ground_truth", "steps=20", "learning_rate=1e-3"), tmp_path / "r")
+    assert len(mismatches(out)) == 20
+    assert max(mismatches(out)) < 1e-4
+    assert max(r["first_update/max_ratio_deviation"] for r in out.metrics("step")) <= 1e-4
+
+
+def test_a_planted_rotary_error_of_one_position_is_seen(tmp_path, monkeypatch):
+    true_rotary = decoder.rotary
+
+    def shifted(positions, architecture):
+        decoding = positions.shape[1] == 1  # one new token a row: generation only
+        return true_rotary(positions + 1 if decoding else positions, architecture)
+
+    monkeypatch.setattr(decoder, "rotary", shifted)
+    out = run(short("ground_truth", "steps=2"), tmp_path / "r")
+    assert max(mismatches(out)) > 1e-2
+
+
+def test_a_constant_reward_changes_nothing_and_is_said_loudly(tmp_path):
+    heard = Listener()
+    out = run(short("constant(0.1)", "steps=11"), tmp_path / "r", watch=heard)
+    from rlvr_placebo.model.checkpoint import load
+
+    before, after = load("pocket/code-prior"), load(str(out.path / "checkpoints/checkpoint-11"))
+    for name, tensor in before.model.state_dict().items():
+        assert torch.equal(tensor, after.model.state_dict()[name])
+    assert any("constant reward: all 16 completions got 0.1" in w for w in heard.warnings)
+    assert sum("no reward signal for 10 steps" in w for w in heard.warnings) == 1
+    recorded = [w for r in out.metrics("step") for w in r["warnings"]]
+    assert recorded == heard.warnings
+
+
+def test_other_warnings(tmp_path):
+    heard = Listener()
+    run(short("ground_truth", "steps=1", "rollout.max_tokens=5", "minibatches=1"), tmp_path / "r",
+        watch=heard)  # fmt: skip
+    text = "\n".join(heard.warnings)
+    assert "clipping cannot bind" in text
+    assert "truncation: 100% of completions reach 5 tokens" in text
+    assert "constant reward" in text
+    quiet = Listener()
+    settings = ("steps=1", "clip_low=off", "clip_high=off", "minibatches=1")
+    run(short("random(0.5)", *settings), tmp_path / "q", watch=quiet)
+    assert quiet.warnings == []
+
+
+def test_window_warning_is_said_once():
+    flat = [1.0] * 12
+    assert [bool(window_warning(flat[:n])) for n in range(13)] == [n == 10 for n in range(13)]
+    assert not window_warning([1.0] * 9 + [0.9])
+    assert window_warning([0.5] + [1.0] * 10)
+
+
+def test_progress_reaches_the_end(tmp_path):
+    heard = Listener()
+    run(short("format", "steps=2", "evaluation.every=1"), tmp_path / "r", watch=heard)
+    assert heard.steps == [(1, 2), (2, 2)]
+    assert [step for step, _ in heard.summaries] == [0, 1, 2]
+
+
+def test_no_steps_is_an_evaluation(tmp_path):
+    out = run(short("format", "steps=0"), tmp_path / "r")
+    assert out.read_json("result.json")["final_checkpoint"] == "checkpoints/checkpoint-0"
+    assert out.metrics("step") == []
+
+
+def test_the_untrained_model_is_evaluated_once(tmp_path):
+    runs = [
+        run(short(r, "steps=1"), tmp_path / r, baselines=tmp_path / "b")
+        for r in ("format", "random(0.5)")
+    ]
+    assert len(list((tmp_path / "b").glob("*.parquet"))) == 1
+    alone = run(short("format", "steps=1"), tmp_path / "alone")
+    tables = [(r.path / "evaluations/step-000000.parquet").read_bytes() for r in [*runs, alone]]
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_a_trained_checkpoint_is_a_model(tmp_path):
+    out = run(short("format", "steps=1"), tmp_path / "r")
+    folder = out.path / out.read_json("result.json")["final_checkpoint"]
+    again = run(short("format", "steps=1", model=str(folder)), tmp_path / "again")
+    assert again.finished
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["rollout.max_tokens=500"], "exceed the model's 512 positions"),
+        (["problems=65"], "fewer than the 65 of a step"),
+        (["benchmarks=nothing"], "unknown benchmark 'nothing'"),
+        (["pool=pocket-trian"], "unknown problem set"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(tmp_path, settings, message):
+    with pytest.raises(PlaceboError, match=message):
+        run(short("format", *settings), tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_problem_met_twice_in_a_step_gets_other_samples(tmp_path):
+    from rlvr_placebo.train.loop import generate
+    from rlvr_placebo.train.trial import prepare
+
+    trial = prepare(short("format"))
+    one, two = generate(trial, [trial.pool[0]] * 2, 1)
+    assert [r.sample for r in two.rollouts] == [4, 5, 6, 7]
+    assert [r.completion.text for r in one.rollouts] != [r.completion.text for r in two.rollouts]
+    assert copy.copy(one.problem) == two.problem
