@@ -55,6 +55,8 @@ class Train:
         from rlvr_placebo.train.loop import run
 
         with Display(config.steps) as display:
+            if self.resume and not (self.out / "config.json").exists():
+                display.say(f"nothing to resume in {self.out}: a new run starts")
             directory = run(config, self.out, self.resume, display)
         print_gains([directory], self.out)
 
@@ -185,6 +187,10 @@ class StudyRun:
         print_gains(runs, self.out)
 
 
+GROUPS = {
+    "pocket": "Build the embedded families.",
+    "study": "Run a matrix of models, rewards and seeds.",
+}
 COMMANDS = {
     "train": Train,
     "eval": Eval,

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -152,10 +153,10 @@ def print_gains(runs: Sequence[RunDirectory], out: Path) -> None:
     from rlvr_placebo.analysis.arms import ERROR_IN_WORDS, gains
 
     entries = gains(runs)
-    table = Table(title="accuracy, per cent", title_justify="left")
+    table = _table("accuracy, per cent")
     for name in ("reward", "benchmark", "T"):
         table.add_column(name, no_wrap=True)
-    for name in ("base", "final", "gain", "±", "code before", "after", "n", "seeds"):
+    for name in ("base", "final", "gain", "±", "code", "→", "n", "seeds"):
         table.add_column(name, justify="right")
     models = list(dict.fromkeys(e["model"] for e in entries))
     for e in entries:
@@ -185,21 +186,35 @@ def print_gains(runs: Sequence[RunDirectory], out: Path) -> None:
         console.print(f"checkpoint: {out / final}", highlight=False, soft_wrap=True)
 
 
+def _table(title: str) -> Table:
+    """A plain table that fits 80 columns."""
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+
+
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
+
+
+SUMMARY = {
+    "accuracy": "accuracy",
+    "accuracy_code": "in code",
+    "accuracy_words": "in words",
+    "code_frequency": "code",
+    "boxed": "boxed",
+    "truncated": "cut off",
+}
 
 
 def print_summary(model: str, summary: Sequence[Mapping[str, Any]], out: Path) -> None:
     """Print what one evaluation found."""
     console = Console(width=None if sys.stdout.isatty() else 100)
-    table = Table(title=f"{model}, per cent", title_justify="left")
+    table = _table(f"{model}, per cent")
     for name in ("benchmark", "T"):
         table.add_column(name, no_wrap=True)
-    shown = ("accuracy", "accuracy_code", "accuracy_words", "code_frequency", "boxed", "truncated")
-    for name in (*shown, "n"):
-        table.add_column(name.replace("_", " "), justify="right")
+    for name in (*SUMMARY.values(), "n"):
+        table.add_column(name, justify="right", no_wrap=True)
     for e in summary:
-        cells = [percent(e[name]) for name in shown]
+        cells = [percent(e[name]) for name in SUMMARY]
         table.add_row(e["benchmark"], f"{e['temperature']:g}", *cells, str(e["accuracy"]["n"]))
     console.print(table)
     console.print("± is one standard error over problems and decoding, clustered by template.")

@@ -20,7 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: what stands behind ``placebo``; by default the process's own.
 
     Returns:
-        0; 2 after a user's mistake, with one line on standard error; 130 after Ctrl-C.
+        0; with one line on standard error 2 after a user's mistake, 1 when the system fails (a full
+        disk), 130 after Ctrl-C.
     """
     given = sys.argv[1:] if arguments is None else arguments
     said = io.StringIO()
@@ -31,6 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     except PlaceboError as error:
         print(f"placebo: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"placebo: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"placebo: {INTERRUPTED}", file=sys.stderr)
         return 130
@@ -53,7 +57,7 @@ def _parse(arguments: list[str]):  # noqa: ANN202 (one of the command records)
             inner = tyro.extras.SubcommandApp()
             for inner_name, inner_command in command.items():
                 inner.command(name=inner_name)(inner_command)
-            app.command(inner, name=name)
+            app.command(inner, name=name, help=commands.GROUPS[name])
         else:
             app.command(name=name)(command)
     markers = (tyro.conf.FlagCreatePairsOff,)

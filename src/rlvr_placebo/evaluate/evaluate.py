@@ -17,7 +17,7 @@ from rlvr_placebo.verify.equivalence import verify
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BLOCK = 64  # problems generated between two reports of progress
+BLOCK = 256  # samples generated between two reports of progress
 
 Progress = Callable[[int, int], None]  # (samples done, samples in all)
 
@@ -46,11 +46,12 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     total = len(problems) * sum(d.samples for d in contract.decodings)
     for decoding in contract.decodings:
-        for start in range(0, len(problems), BLOCK):
-            part = problems[start : start + BLOCK]
-            sampling = Sampling(decoding.temperature, 1.0, contract.max_tokens)
+        block = max(1, BLOCK // decoding.samples)
+        sampling = Sampling(decoding.temperature, 1.0, contract.max_tokens)
+        for start in range(0, len(problems), block):
+            part = problems[start : start + block]
             seeds = [_seeds(contract, problem, decoding) for problem in part]
-            groups = engine.generate(prompts[start : start + BLOCK], sampling, seeds)
+            groups = engine.generate(prompts[start : start + block], sampling, seeds)
             for problem, group in zip(part, groups, strict=True):
                 rows += [
                     sample_row(contract.benchmark, problem, decoding.temperature, i, completion)

@@ -76,8 +76,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "steps": 60,
         "rollout.problems": 16,
         "rollout.max_tokens": 72,
-        "optimizer.learning_rate": 3e-4,
-        "optimizer.minibatches": 2,
+        "optimizer.learning_rate": 1e-4,
     },
 }
 

@@ -64,8 +64,9 @@ def run(
         if done < 0:
             evaluate_after(trial, directory, 0, watch, baselines)
             save_state(directory, trial.learner, 0)
+        flat = [r["frac_reward_zero_std"] for r in directory.metrics("step")]
         for step in range(max(done, 0) + 1, config.steps + 1):
-            one_step(trial, directory, step, watch)
+            one_step(trial, directory, step, watch, flat)
             keep(trial, directory, step, watch)
             save_state(directory, trial.learner, step)
         if config.steps == 0:
@@ -75,8 +76,13 @@ def run(
         return directory
 
 
-def one_step(trial: Trial, directory: RunDirectory, step: int, watch: Watch) -> None:
-    """One rollout batch, its rewards and its updates."""
+def one_step(
+    trial: Trial, directory: RunDirectory, step: int, watch: Watch, flat: list[float]
+) -> None:
+    """One rollout batch, its rewards and its updates.
+
+    ``flat`` holds the share of groups without variance in reward of every step so far.
+    """
     clock = _Clock()
     problems = batch_for(trial.pool, trial.config.seed, step, trial.config.rollout.problems)
     groups = generate(trial, problems, step)
@@ -90,8 +96,7 @@ def one_step(trial: Trial, directory: RunDirectory, step: int, watch: Watch) -> 
     advantages = batch.advantages_B.tolist()
     write_table(directory.path / f"rollouts/step-{step:06d}.parquet",
                 to_table(groups, step, advantages))  # fmt: skip
-    record = {"kind": "step", "step": step, **describe(groups), **learnt}
-    flat = [r["frac_reward_zero_std"] for r in directory.metrics("step")]
+    record: dict[str, Any] = {"kind": "step", "step": step, **describe(groups), **learnt}
     flat.append(record["frac_reward_zero_std"])
     warnings = rollout_warnings(trial.config, groups) if step == 1 else []
     record["warnings"] = warnings + window_warning(flat)
