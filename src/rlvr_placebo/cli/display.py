@@ -141,11 +141,11 @@ def _duration(seconds: float) -> str:
 
 
 def percent(estimate: Mapping[str, Any]) -> str:
-    """A share with its error in points, e.g. ``46.4 ± 2.9``; ``–`` where nothing was observed."""
+    """A share with its error in points, e.g. ``46.4±2.9``; ``–`` where nothing was observed."""
     if estimate["value"] is None:
         return "–"
     error = estimate["stderr"]
-    return f"{100 * estimate['value']:.1f} ± " + ("?" if error is None else f"{100 * error:.1f}")
+    return f"{100 * estimate['value']:.1f}±" + ("?" if error is None else f"{100 * error:.1f}")
 
 
 def print_gains(runs: Sequence[RunDirectory], out: Path) -> None:
@@ -157,7 +157,7 @@ def print_gains(runs: Sequence[RunDirectory], out: Path) -> None:
     for name in ("reward", "benchmark", "T"):
         table.add_column(name, no_wrap=True)
     for name in ("base", "final", "gain", "±", "code", "→", "n", "seeds"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     models = list(dict.fromkeys(e["model"] for e in entries))
     for e in entries:
         name = e["reward"] if len(models) == 1 else f"{e['model']} × {e['reward']}"
@@ -172,7 +172,7 @@ def print_gains(runs: Sequence[RunDirectory], out: Path) -> None:
             str(e["n"]),
             str(len(e["seeds"])),
         )
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = Console(width=None if sys.stdout.isatty() else 80)
     console.print(f"model: {', '.join(models)}", markup=False, highlight=False)
     console.print(table)
     console.print(ERROR_IN_WORDS, markup=False, highlight=False)
@@ -188,7 +188,9 @@ def print_gains(runs: Sequence[RunDirectory], out: Path) -> None:
 
 def _table(title: str) -> Table:
     """A plain table that fits 80 columns."""
-    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    return Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
 
 
 def _number(value: float | None, form: str) -> str:
@@ -207,7 +209,7 @@ SUMMARY = {
 
 def print_summary(model: str, summary: Sequence[Mapping[str, Any]], out: Path) -> None:
     """Print what one evaluation found."""
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = Console(width=None if sys.stdout.isatty() else 80)
     table = _table(f"{model}, per cent")
     for name in ("benchmark", "T"):
         table.add_column(name, no_wrap=True)

@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -113,17 +114,11 @@ def prepare(config: RunConfig) -> Trial:
 
 def environment() -> dict[str, Any]:
     """What a run depends on beyond its configuration; outside the checksums."""
-    import safetensors
-    import tokenizers
-    import transformers
-
+    libraries = ("torch", "tokenizers", "safetensors", "numpy", "pyarrow")
     return {
         "placebo": __version__,
         "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "tokenizers": tokenizers.__version__,
-        "safetensors": safetensors.__version__,
+        **{name: version(name) for name in libraries},
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
         "processor": platform.processor() or platform.machine(),
