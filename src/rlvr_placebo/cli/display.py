@@ -153,28 +153,10 @@ def print_gains(runs: Sequence[RunDirectory], out: Path) -> None:
     from rlvr_placebo.analysis.arms import ERROR_IN_WORDS, gains
 
     entries = gains(runs)
-    table = _table("accuracy, per cent")
-    for name in ("reward", "benchmark", "T"):
-        table.add_column(name, no_wrap=True)
-    for name in ("base", "final", "gain", "±", "code", "→", "n", "seeds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    models = list(dict.fromkeys(e["model"] for e in entries))
-    for e in entries:
-        name = e["reward"] if len(models) == 1 else f"{e['model']} × {e['reward']}"
-        table.add_row(
-            name if e["variant"] == "plain" else f"{name} [{e['variant']}]",
-            e["benchmark"],
-            f"{e['temperature']:g}",
-            *(_number(e[key], ".1f") for key in ("base", "final")),
-            _number(e["gain"], "+.1f"),
-            _number(e["stderr"], ".1f"),
-            *(f"{100 * e[f'code_frequency_{when}']:.0f}" for when in ("before", "after")),
-            str(e["n"]),
-            str(len(e["seeds"])),
-        )
     console = Console(width=None if sys.stdout.isatty() else 80)
-    console.print(f"model: {', '.join(models)}", markup=False, highlight=False)
-    console.print(table)
+    for model, benchmark in dict.fromkeys((e["model"], e["benchmark"]) for e in entries):
+        chosen = [e for e in entries if (e["model"], e["benchmark"]) == (model, benchmark)]
+        console.print(_gain_table(f"{model} on {benchmark}: accuracy, per cent", chosen))
     console.print(ERROR_IN_WORDS, markup=False, highlight=False)
     if any(len(e["seeds"]) == 1 for e in entries):
         console.print("One seed only: the error lacks the variance between seeds.")
@@ -184,6 +166,26 @@ def print_gains(runs: Sequence[RunDirectory], out: Path) -> None:
     else:
         final = runs[0].read_json("result.json")["final_checkpoint"]
         console.print(f"checkpoint: {out / final}", highlight=False, soft_wrap=True)
+
+
+def _gain_table(title: str, entries: Sequence[Mapping[str, Any]]) -> Table:
+    """The arms of one model on one benchmark; ``code`` is its share before and after training."""
+    table = _table(title)
+    table.add_column("reward", no_wrap=True)
+    for name in ("T", "base", "final", "gain", "±", "code", "after", "n", "seeds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for e in entries:
+        table.add_row(
+            e["reward"] if e["variant"] == "plain" else f"{e['reward']} [{e['variant']}]",
+            f"{e['temperature']:g}",
+            *(_number(e[key], ".1f") for key in ("base", "final")),
+            _number(e["gain"], "+.1f"),
+            _number(e["stderr"], ".1f"),
+            *(f"{100 * e[f'code_frequency_{when}']:.0f}" for when in ("before", "after")),
+            str(e["n"]),
+            str(len(e["seeds"])),
+        )
+    return table
 
 
 def _table(title: str) -> Table:
