@@ -6,7 +6,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,6 +115,3 @@ def sampled_groups(checkpoint, model, problems=4, samples=6, rewards=None, tempe
         ]
         groups.append(Group(problem, prompt, tuple(rollouts)))
     return groups
-
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"

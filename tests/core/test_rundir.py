@@ -80,6 +80,19 @@ def test_rewind_drops_what_came_later(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_users_files_are_never_taken_for_ours(tmp_path):
+    (tmp_path / "download.partial").write_text("mine")
+    with pytest.raises(PlaceboError, match="in use"), claim(tmp_path, {}, False):
+        pass
+    run_path = tmp_path / "run"
+    with claim(run_path, {}, False) as run:
+        for name in ("rollouts/.DS_Store", "rollouts/notes.partial", "checkpoints/readme-9"):
+            write_atomic(run_path / name, "x")
+        run.rewind(-1)
+        assert all((run_path / n).exists() for n in
+                   ("rollouts/.DS_Store", "rollouts/notes.partial", "checkpoints/readme-9"))  # fmt: skip
+
+
 def test_a_torn_line_is_not_read(tmp_path):
     path = tmp_path / "m.jsonl"
     path.write_text('{"a":1}\n{"a":')

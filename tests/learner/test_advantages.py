@@ -25,7 +25,7 @@ def test_group_std_is_trls(request):
 
 @pytest.mark.parametrize("kind", ADVANTAGES)
 @pytest.mark.parametrize("rewards", [[0.1] * 16, [1.0] * 4, [0.0], [None, None], [None, 0.7, None],
-                                     [0.1, None, 0.1]])  # fmt: skip
+                                     [0.1, None, 0.1], [0.1 + 0.2, 0.3, 0.3]])  # fmt: skip
 def test_nothing_to_compare_is_exactly_zero(kind, rewards):
     assert not advantages(rewards, kind).any()
 

@@ -167,7 +167,7 @@ def test_state_comes_back(shipped):
     one = Learner(model, loss, config, 1.0, 40)
     one.step(batch, np.random.default_rng(0))
     state = {k: v.clone() for k, v in one.state().items()}
-    two = Learner(random_model(ARCHITECTURES["qwen2"], 9), loss, config, 1.0, 40)
+    two = Learner(random_model(ARCHITECTURES["qwen2"]), loss, config, 1.0, 40)
     two.load_state(state)
     for learner in (one, two):
         learner.step(batch, np.random.default_rng(1))

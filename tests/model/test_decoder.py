@@ -87,9 +87,19 @@ def test_sharded_half_precision_checkpoints_are_read(architecture, shipped, tmp_
         torch.testing.assert_close(our_logits(ours, ids()), theirs(ids()).logits, atol=1e-4, rtol=0)
 
 
-def test_transformers_loads_what_is_shipped_without_a_warning():
+@pytest.mark.parametrize("which", ["shipped", "trained"])
+def test_transformers_loads_our_checkpoints_without_a_warning(which, tmp_path, family):
     """In a fresh process, with warnings as errors and the library's own log captured."""
     folder = shipped_families()["pocket/code-prior"]
+    if which == "trained":
+        model = family.model
+        train_three_steps(lambda t: our_logits(model, t), model.parameters(), ids())
+        folder = tmp_path / "checkpoint-3"
+        save(model, family.tokenizer, folder)
+        tokens = ids()
+        with torch.no_grad():
+            theirs = AutoModelForCausalLM.from_pretrained(folder)(tokens).logits
+            torch.testing.assert_close(our_logits(model, tokens), theirs, atol=1e-4, rtol=0)
     code = f"""
 import sys, warnings; warnings.simplefilter("error")
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -157,6 +167,8 @@ def truncate(folder):
         (lambda f: (f / WEIGHTS).write_bytes(b""), "unreadable or truncated"),
         (lambda f: (f / "config.json").write_text("{"), "not JSON"),
         (lambda f: (f / "config.json").unlink(), "no config.json"),
+        (lambda f: (f / "config.json").write_text("[]"), "not a JSON object"),
+        (lambda f: (f / "generation_config.json").write_text("[]"), "not a JSON object"),
         (lambda f: (f / "tokenizer.json").unlink(), "no tokenizer.json"),
         (edit("config.json", model_type="gpt2"), "not supported"),
         (edit("config.json", num_hidden_layers=4), "the weights lack"),

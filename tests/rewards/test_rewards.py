@@ -170,6 +170,7 @@ def test_files(tmp_path):
         ("ground_truth(1)", "takes no argument"),
         ("all(format)", "takes 2 or more"),
         ("weighted_sum(1)", "takes pairs"),
+        ("constant(inf)", "not a finite number"),
         ("", "write a name"),
         ("a b", "write a name"),
         ("none.json", "cannot be read"),
@@ -182,7 +183,19 @@ def test_mistakes_are_one_line(text, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["{", "3", "[]", '{"a": 1, "b": 2}', '{"nope": 1}', "null"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "3",
+        "[]",
+        '{"a": 1, "b": 2}',
+        '{"nope": 1}',
+        "null",
+        '{"weighted_sum": [[NaN, "format"]]}',
+        '{"weighted_sum": ["ab"]}',
+    ],
+)
 def test_wrong_files(tmp_path, content):
     (tmp_path / "r.json").write_text(content)
     with pytest.raises(PlaceboError):

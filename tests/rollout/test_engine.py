@@ -4,6 +4,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from conftest import random_model
+from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Finish
 from rlvr_placebo.core.seeds import seed_for, uniforms
 from rlvr_placebo.model.checkpoint import save, shipped_families
@@ -141,7 +142,7 @@ def test_batch_composition_changes_a_token_only_at_a_boundary(shipped, sampling)
 
 
 def test_that_check_can_fail(shipped, monkeypatch):
-    """With noise of 1e-3 on the logits of one composition, tokens change far from boundaries."""
+    """With noise of 1e-2 on the logits of one composition, tokens change far from boundaries."""
     prompts = prompts_of(shipped, 30)
     seeds, sampling = seeds_for(prompts, 8), Sampling(1.0, 1.0, 48)
     engine = NativeEngine(shipped.model, shipped.tokenizer)
@@ -224,6 +225,12 @@ def test_sampler_by_hand():
     np.testing.assert_allclose(drawn.logprobs_B, np.log([0.5, 0.5, 0.3, 0.3, 0.2]), rtol=1e-6)
     expected = -(np.array([0.5, 0.3, 0.2]) * np.log([0.5, 0.3, 0.2])).sum()
     np.testing.assert_allclose(drawn.entropies_B, expected, rtol=1e-6)
+
+
+def test_broken_logits_are_named():
+    half = torch.tensor([0.5], dtype=torch.float64)
+    with pytest.raises(PlaceboError, match="not finite"):
+        draw(torch.tensor([[0.0, torch.nan]]), half, Sampling())
 
 
 def test_top_p_by_hand():

@@ -53,7 +53,7 @@ def test_the_matrix_is_complete(study_file):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("seeds = [1, 2]", 'seeds = ["1"]'), "'seeds' must be a list of int"),
+        (("seeds = [1, 2]", 'seeds = ["1"]'), "'seeds' must be a list of whole numbers"),
         (("seeds = [1, 2]", "seeds = []"), "not empty"),
         (('rewards = ["ground', 'rewards = ["grund'), "did you mean 'ground_truth'"),
         (("models = [", "modles = ["), "unknown entry 'modles'; did you mean 'models'"),
@@ -61,6 +61,11 @@ def test_the_matrix_is_complete(study_file):
         (("steps = 2", 'steps = "2"'), "a whole number is wanted"),
         (("steps = 2", "steps = -2"), "must lie in"),
         (("[settings]", "[settings"), "not TOML"),
+        (("[settings]", "settings = 3\n[other]"), "unknown entry 'other'"),
+        (("seeds = [1, 2]", "seeds = [1, 1]"), "asked for twice"),
+        (("seeds = [1, 2]", "seeds = [1]\nrecipe = [1]"), "'recipe' must be a name"),
+        (("seeds = [1, 2]", "seeds = [1]\nvariants = [1]"), "'variants' must be a table"),
+        (("[settings]", "[settings]\ntemperatures = [0, 'a']"), "a list of numbers is wanted"),
     ],
 )
 def test_mistakes_name_the_entry(study_file, change, message):
@@ -69,6 +74,17 @@ def test_mistakes_name_the_entry(study_file, change, message):
         load_study(study_file)
     assert "study.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_tables_and_composed_rewards_are_plain_toml(study_file):
+    study_file.write_text(
+        'models = ["m"]\nrewards = [{ all = ["format", "python"] }, "format"]\nseeds = [1]\n'
+        "[settings]\nrollout.samples = 5\n[settings.optimizer]\nminibatches = 2\n"
+    )
+    one, two = load_study(study_file).runs.values()
+    assert one.reward == {"all": ["format", "python"]}
+    assert two.rollout.samples == 5
+    assert two.optimizer.minibatches == 2
 
 
 def test_variants_change_settings(study_file):
@@ -101,6 +117,40 @@ def test_a_study_runs_shares_its_baseline_and_goes_on(study_file, tmp_path):
     run_study(study, tmp_path / "s", 2, reports.append, pause=0.1)  # nothing left to do
     again = {p: p.stat().st_mtime_ns for p in (tmp_path / "s/runs").rglob("*") if p.is_file()}
     assert again == finished
+
+
+def test_a_folder_of_somebody_else_is_left_alone(study_file, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "summary.json").write_text("mine")
+    study = load_study(study_file)
+    with pytest.raises(PlaceboError, match="in use"):
+        run_study(study, mine, 1, lambda p: None)
+    assert (mine / "summary.json").read_text() == "mine"
+    assert len(list(mine.iterdir())) == 1
+    with pytest.raises(PlaceboError, match="is a file"):
+        run_study(study, study_file, 1, lambda p: None)
+
+
+def test_finished_runs_of_other_content_are_not_taken_over(study_file, tmp_path):
+    text = study_file.read_text().replace('"ground_truth", ', "").replace("[1, 2]", "[1]")
+    study_file.write_text(text)
+    out = tmp_path / "s"
+    (run,) = run_study(load_study(study_file), out, 1, lambda p: None, pause=0.1)
+    few = tmp_path / "few.jsonl"
+    few.write_text("\n".join(few.read_text().splitlines()[:20]))
+    with pytest.raises(PlaceboError, match="contracts differ"):
+        run_study(load_study(study_file), out, 1, lambda p: None)
+    again = run_study(load_study(study_file), tmp_path / "t", 1, lambda p: None, pause=0.1)
+    with pytest.raises(PlaceboError, match="cannot be compared"):
+        gains([run, *again])
+
+
+def test_an_orphaned_worker_stops_at_once(tmp_path):
+    """Its launcher is gone already when it starts."""
+    command = [sys.executable, "-m", "rlvr_placebo.study.worker", "1", "x", "y", "z"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "the launcher has gone" in done.stderr
 
 
 def test_a_failed_worker_is_named(study_file, tmp_path):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -40,12 +41,18 @@ def test_a_beginning_token_stands_once(shipped, tmp_path):
     assert tokens.count(0) == 1
 
 
-def test_a_broken_tokenizer_is_named(tmp_path):
+def test_a_broken_tokenizer_is_named(tmp_path, shipped):
     with pytest.raises(PlaceboError, match=r"has no tokenizer\.json"):
         Tokenizer(tmp_path, [0])
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(PlaceboError, match="cannot be read"):
         Tokenizer(tmp_path, [0])
+    good = next(f for f in shipped.tokenizer.files if f.name == "tokenizer.json")
+    (tmp_path / "tokenizer.json").write_bytes(good.read_bytes())
+    for content in ('{"bos_token"', "[]"):
+        (tmp_path / "tokenizer_config.json").write_text(content)
+        with pytest.raises(PlaceboError, match=r"tokenizer_config\.json: not"):
+            Tokenizer(tmp_path, [0])
 
 
 def test_jsonl_problems(tmp_path):
@@ -77,6 +84,15 @@ def test_wrong_files_are_named(tmp_path, content, message):
         load_problems(str(path))
 
 
+def test_unusual_line_separators_belong_to_the_text(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    question = "a\u2028b\u0085c"
+    row = json.dumps({"problem": question, "answer": "1"}, ensure_ascii=False)
+    path.write_text(row + "\n\n", encoding="utf-8")
+    (problem,) = load_problems(str(path))
+    assert problem.question == question
+
+
 def test_missing_sets_are_named(tmp_path):
     with pytest.raises(PlaceboError, match="cannot be read"):
         load_problems(str(tmp_path / "none.jsonl"))
@@ -101,3 +117,4 @@ def test_content_hash_sees_every_change():
     assert content_hash(pool) == content_hash(list(pool))
     assert content_hash(pool) != content_hash(pool[::-1])
     assert content_hash(pool) != content_hash(pool[:-1])
+    assert content_hash(pool) != content_hash([replace(p, cluster="other") for p in pool])

@@ -54,6 +54,7 @@ KILLS = {
     "first evaluation": lambda: die_at_call(native, "draw", 5),
     "metrics": lambda: die_at_call(rundir.RunDirectory, "append", 5),
     "result": lambda: die_at_call(rundir.RunDirectory, "finish", 1),
+    "after the result": lambda: die_at_call(rundir.Path, "unlink", 1),
 }
 out, benchmark, kill, reward = sys.argv[1:5]
 KILLS[kill]()
@@ -114,7 +115,7 @@ def test_the_same_command_twice_writes_the_same_bytes(uninterrupted, benchmark, 
     assert contents(tmp_path / "again") == contents(uninterrupted)
 
 
-def test_another_seed_does_not(uninterrupted, benchmark, tmp_path):
+def test_another_reward_does_not(uninterrupted, benchmark, tmp_path):
     """The comparison above can fail: another reward gives other weights."""
     assert start(tmp_path / "other", benchmark, reward="format") == 0
     other, one = contents(tmp_path / "other"), contents(uninterrupted)
@@ -126,12 +127,12 @@ def test_another_seed_does_not(uninterrupted, benchmark, tmp_path):
 @pytest.mark.parametrize(
     "kill",
     ["generation", "between updates", "checkpoint", "state", "evaluation", "first evaluation",
-     "metrics", "result"],
+     "metrics", "result", "after the result"],
 )  # fmt: skip
 def test_killed_and_resumed_is_uninterrupted(uninterrupted, benchmark, tmp_path, kill):
     out = tmp_path / "run"
     assert start(out, benchmark, kill) == -signal.SIGKILL
-    assert not (out / "result.json").exists()
+    assert (out / "result.json").exists() == (kill == "after the result")
     assert start(out, benchmark) == 0
     assert contents(out) == contents(uninterrupted)
 

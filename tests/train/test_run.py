@@ -84,7 +84,9 @@ def mismatches(out):
 
 
 def test_rollout_and_learner_agree_for_twenty_steps(tmp_path):
-    out = run(short("ground_truth", "steps=20", "learning_rate=1e-3"), tmp_path / "r")
+    out = run(
+        short("ground_truth", "steps=20", "learning_rate=1e-3", "minibatches=1"), tmp_path / "r"
+    )
     assert len(mismatches(out)) == 20
     assert max(mismatches(out)) < 1e-4
     assert max(r["first_update/max_ratio_deviation"] for r in out.metrics("step")) <= 1e-4
@@ -98,7 +100,7 @@ def test_a_planted_rotary_error_of_one_position_is_seen(tmp_path, monkeypatch):
         return true_rotary(positions + 1 if decoding else positions, architecture)
 
     monkeypatch.setattr(decoder, "rotary", shifted)
-    out = run(short("ground_truth", "steps=2"), tmp_path / "r")
+    out = run(short("ground_truth", "steps=2", "minibatches=1"), tmp_path / "r")
     assert max(mismatches(out)) > 1e-2
 
 
@@ -181,6 +183,16 @@ def test_what_cannot_work_is_refused_before_anything_is_written(tmp_path, settin
     with pytest.raises(PlaceboError, match=message):
         run(short("format", *settings), tmp_path / "r")
     assert not (tmp_path / "r").exists()
+
+
+def test_a_run_is_not_resumed_over_another_benchmark(tmp_path):
+    few = tmp_path / "few.jsonl"
+    few.write_text('{"problem": "1+1?", "answer": "2"}\n')
+    config = short("format", "steps=1", f"benchmarks={few}")
+    run(config, tmp_path / "r")
+    few.write_text('{"problem": "1+2?", "answer": "3"}\n')
+    with pytest.raises(PlaceboError, match="contracts differ"):
+        run(config, tmp_path / "r", resume=True)
 
 
 def test_a_problem_met_twice_in_a_step_gets_other_samples(tmp_path):

@@ -78,6 +78,16 @@ def test_unknown_is_never_wrong():
     assert verify(r"\boxed{1+x}", ["x+1"]).status is Status.ERROR
 
 
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [("x12", False), ("12 3", False), ("1-", False), ("seven", False), ("7,", False), ("?", False),
+     ("2^3", None), ("14/2 ", True), ("7 apples", None), (r"\sqrt{49}", None), ("x=7", None),
+     ("7%", None), ("(7)", None)],
+)  # fmt: skip
+def test_what_cannot_be_a_number_is_wrong_beside_one(answer, verdict):
+    assert equivalent("7", answer) is verdict
+
+
 def test_statuses():
     right, wrong = verify(r"\boxed{7.0}", ["7"]), verify(r"\boxed{8}", ["7"])
     assert (right.correct, right.status, right.extracted) == (True, Status.OK, "7.0")

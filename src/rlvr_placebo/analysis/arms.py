@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.rundir import RunDirectory, open_run
+from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.core.statistics import add_errors, clustered_mean, mean_of_runs
 
 if TYPE_CHECKING:
@@ -18,22 +17,29 @@ if TYPE_CHECKING:
 
 ERROR_IN_WORDS = (
     "± is one standard error: the root of the variance between training seeds (s²/S) plus the "
-    "variance over problems, clustered by template, of the gain averaged over seeds (this holds "
-    "the choice of problems and the decoding noise)."
+    "variance over problems, clustered by template, of the gain averaged over seeds. Decoding "
+    "noise is in both parts, so the error is rather too large than too small."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """The judged samples of one evaluation at one temperature on one benchmark.
+    """One evaluation at one end point, by problem.
 
-    ``correct_P`` is the share of right answers of each problem among those that could be judged
-    (NaN where none could); ``cluster`` and ``code`` go with it.
+    Attributes:
+        clusters: of each problem.
+        correct_P: share of right answers among those that could be judged; NaN where none could.
+        low_P: the share with every unknown counted wrong.
+        high_P: the share with every unknown counted right.
+        unknown: number of answers that could not be judged.
+        code: share of samples in code.
     """
 
-    problems: tuple[str, ...]
     clusters: tuple[str, ...]
     correct_P: np.ndarray
+    low_P: np.ndarray
+    high_P: np.ndarray
+    unknown: int
     code: float
 
 
@@ -41,15 +47,17 @@ def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
     """What each arm gained: one entry per model, reward, variant, benchmark and temperature.
 
     Gain = accuracy after the last step − accuracy of the untrained model, in points per hundred,
-    on the same problems. Its error is described by :data:`ERROR_IN_WORDS`; with one seed it lacks
-    the variance between seeds, and ``error_contains`` says so.
+    over the problems that could be judged in every evaluation of the arm. Its error is described by
+    :data:`ERROR_IN_WORDS`; ``error_contains`` names the parts that it really has (no ``seeds`` with
+    one seed, no ``problems`` with one cluster).
 
     Args:
         runs: finished runs, of any number of arms.
 
     Raises:
-        PlaceboError: runs of one arm were evaluated under different contracts.
+        PlaceboError: runs differ in the content of a model, or in how a benchmark was measured.
     """
+    _check_comparable(runs)
     arms: dict[tuple[str, str, str], list[RunDirectory]] = {}
     for run in runs:
         config = run.config
@@ -57,19 +65,29 @@ def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
         arms.setdefault(key, []).append(run)
     entries = []
     for (model, reward, variant), members in arms.items():
-        for benchmark, temperature in _end_points(members):
-            head = {"model": model, "reward": reward, "variant": variant}
-            entries.append({**head, **_gain(members, benchmark, temperature)})
+        head = {"model": model, "reward": reward, "variant": variant}
+        for contract in members[0].config["contracts"]:
+            for decoding in contract["decodings"]:
+                end_point = (contract["benchmark"], decoding["temperature"])
+                entries.append({**head, **_gain(members, *end_point)})
     return entries
 
 
-def _end_points(members: Sequence[RunDirectory]) -> list[tuple[str, float]]:
-    """Benchmarks and temperatures of an arm; all its runs must share their contracts."""
-    contracts = [run.metrics("evaluation")[0]["contracts"] for run in members]
-    for run, found in zip(members, contracts, strict=True):
-        if found != contracts[0]:
-            raise PlaceboError(f"{run.path} and {members[0].path}: evaluation contracts differ")
-    return [(c["benchmark"], d["temperature"]) for c in contracts[0] for d in c["decodings"]]
+def _check_comparable(runs: Sequence[RunDirectory]) -> None:
+    """Each model name must mean one checkpoint, each benchmark name one way of measuring."""
+    seen: dict[tuple[str, str], tuple[Any, RunDirectory]] = {}
+    for run in runs:
+        config = run.config
+        claims = {("model", config["model"]): config["model_digest"]}
+        for record in [config, *run.metrics("evaluation")]:
+            claims |= {("benchmark", c["benchmark"]): c for c in record["contracts"]}
+            for (kind, name), content in claims.items():
+                other, where = seen.setdefault((kind, name), (content, run))
+                if other != content:
+                    raise PlaceboError(
+                        f"{run.path} and {where.path}: {kind} {name} is not the same in both; "
+                        "their numbers cannot be compared"
+                    )
 
 
 def _gain(members: Sequence[RunDirectory], benchmark: str, temperature: float) -> dict[str, Any]:
@@ -78,25 +96,36 @@ def _gain(members: Sequence[RunDirectory], benchmark: str, temperature: float) -
     after = [
         samples(run.evaluation(run.config["steps"]), benchmark, temperature) for run in members
     ]
-    first = before[0]
-    gain_S_P = np.array([a.correct_P - b.correct_P for a, b in zip(after, before, strict=True)])
-    judged = np.asarray(np.isfinite(gain_S_P).all(axis=0))
-    clusters = [c for c, known in zip(first.clusters, judged.tolist(), strict=True) if known]
-    over_problems = clustered_mean(gain_S_P[:, judged].mean(axis=0), clusters, "cluster")
-    over_seeds = mean_of_runs(gain_S_P[:, judged].mean(axis=1).tolist())
-    error = add_errors(over_problems, over_seeds)
+    base_S_P = np.array([b.correct_P for b in before])
+    final_S_P = np.array([a.correct_P for a in after])
+    judged = np.flatnonzero(np.isfinite(base_S_P + final_S_P).all(axis=0))
+    base_S_P, final_S_P = base_S_P[:, judged], final_S_P[:, judged]
+    gain_S_P = final_S_P - base_S_P
+    clusters = [before[0].clusters[p] for p in judged]
+    by_seed = [float(row.mean()) for row in gain_S_P] if clusters else []
+    gain_P = gain_S_P.mean(axis=0) if clusters else []
+    over_problems = clustered_mean(gain_P, clusters, "template")
+    over_seeds = mean_of_runs(by_seed)
+    parts = {"problems": over_problems, "seeds": over_seeds}
+    pairs = list(zip(after, before, strict=True))
     return {
         "benchmark": benchmark,
         "temperature": temperature,
         "seeds": sorted(run.config["seed"] for run in members),
-        "base": _points(np.nanmean([b.correct_P for b in before])),
-        "final": _points(np.nanmean([a.correct_P for a in after])),
+        "base": _points(base_S_P.mean() if clusters else None),
+        "final": _points(final_S_P.mean() if clusters else None),
         "gain": _points(over_problems.value),
-        "stderr": _points(error),
-        "n": int(judged.sum()),
+        "stderr": _points(add_errors(over_problems, over_seeds)),
+        "n": len(clusters),
         "clusters": over_problems.clusters,
-        "error_contains": ["problems", "decoding"] + ["seeds"] * (over_seeds.stderr is not None),
-        "gain_by_seed": [_points(g) for g in gain_S_P[:, judged].mean(axis=1)],
+        "clustered_by": "template",
+        "error_contains": [name for name, part in parts.items() if part.stderr is not None],
+        "gain_by_seed": [_points(g) for g in by_seed],
+        "unknown": sum(s.unknown for s in (*before, *after)),
+        "gain_bounds": [
+            _points(np.mean([a.low_P.mean() - b.high_P.mean() for a, b in pairs])),
+            _points(np.mean([a.high_P.mean() - b.low_P.mean() for a, b in pairs])),
+        ],
         "code_frequency_before": float(np.mean([b.code for b in before])),
         "code_frequency_after": float(np.mean([a.code for a in after])),
     }
@@ -109,28 +138,19 @@ def _points(share: float | None) -> float | None:
 
 def samples(table: pa.Table, benchmark: str, temperature: float) -> Samples:
     """Gather one end point of an evaluation by problem, in the order of the benchmark."""
-    names = ("benchmark", "temperature", "problem_id", "cluster", "correct", "code")
-    rows = [
-        r for r in table.select(names).to_pylist()
-        if r["benchmark"] == benchmark and r["temperature"] == temperature
-    ]  # fmt: skip
+    names = ["benchmark", "temperature", "problem_id", "cluster", "correct", "code"]
     by_problem: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        by_problem.setdefault(row["problem_id"], []).append(row)
+    for row in table.select(names).to_pylist():
+        if (row["benchmark"], row["temperature"]) == (benchmark, temperature):
+            by_problem.setdefault(row["problem_id"], []).append(row)
+    groups = list(by_problem.values())
+    marks = [[row["correct"] for row in group] for group in groups]
+    judged = [[m for m in group if m is not None] for group in marks]
     return Samples(
-        problems=tuple(by_problem),
-        clusters=tuple(group[0]["cluster"] for group in by_problem.values()),
-        correct_P=np.array([_share_right(group) for group in by_problem.values()]),
-        code=float(np.mean([r["code"] for r in rows])),
+        clusters=tuple(group[0]["cluster"] for group in groups),
+        correct_P=np.array([np.mean(m) if m else np.nan for m in judged], dtype=float),
+        low_P=np.array([np.mean([m is True for m in group]) for group in marks]),
+        high_P=np.array([np.mean([m is not False for m in group]) for group in marks]),
+        unknown=sum(m is None for group in marks for m in group),
+        code=float(np.mean([row["code"] for group in groups for row in group])),
     )
-
-
-def _share_right(rows: Sequence[dict[str, Any]]) -> float:
-    judged = [r["correct"] for r in rows if r["correct"] is not None]
-    return float(np.mean(judged)) if judged else float("nan")
-
-
-def finished_runs(folder: Path) -> list[RunDirectory]:
-    """The finished runs directly below a folder, in the order of their names."""
-    runs = [open_run(p.parent) for p in sorted(folder.glob("*/config.json"))]
-    return [run for run in runs if run.finished]

@@ -68,5 +68,6 @@ def _entry(part: dict[str, np.ndarray]) -> dict[str, Any]:
         "boxed": mean(part["boxed"], everything),
         "truncated": mean(part["finish"] == "length", everything),
         "length": mean(part["length"], everything),
-        "token_probability": mean(part["mean_probability"], everything),
+        # greedy decoding has no sampling probability: its distribution is a point
+        "token_probability": mean(part["mean_probability"], part["temperature"] > 0),
     }

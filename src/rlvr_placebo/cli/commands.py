@@ -11,6 +11,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from rlvr_placebo.core.errors import PlaceboError
+
 Settings = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="KEY=VALUE")]
 
 
@@ -48,7 +50,10 @@ class Train:
         from rlvr_placebo.train.config import make_config, parse_settings
 
         given = {"seed": self.seed} | ({} if self.steps is None else {"steps": self.steps})
-        changes = given | parse_settings(self.settings)
+        changes = parse_settings(self.settings)
+        for key in changes.keys() & given.keys():
+            raise PlaceboError(f"{key} is given twice: write --{key} only, not --set {key}=… too")
+        changes |= given
         config = make_config(self.model, parse(self.reward), self.recipe, changes)
         _one_thread()
         from rlvr_placebo.cli.display import Display, print_gains
@@ -175,7 +180,6 @@ class StudyRun:
     def run(self) -> None:
         """Run what is not yet run; write and print the table of gains."""
         from rlvr_placebo.cli.display import StudyDisplay, print_gains
-        from rlvr_placebo.core.errors import PlaceboError
         from rlvr_placebo.study.local import run_study
         from rlvr_placebo.study.matrix import load_study
 

@@ -121,12 +121,17 @@ class StudyDisplay(_Bars):
         super().__init__()
         self.out = out
         self.heard: set[str] = set()
+        self.read: dict[Path, int] = {}
 
     def report(self, progress: Any) -> None:  # noqa: ANN401 (study.local.Progress, not imported)
         """Move the bar; pass on every warning once."""
         note = f"{progress.runs_done} of {progress.runs} runs done"
         self.show("steps", progress.steps_done, progress.steps, note)
         for path in sorted((self.out / "runs").glob("*/metrics.jsonl")):
+            size = path.stat().st_size
+            if self.read.get(path) == size:
+                continue
+            self.read[path] = size
             for record in RunDirectory(path.parent).metrics("step"):
                 for line in record["warnings"]:
                     told = f"{path.parent.name}, step {record['step']}: {line}"
@@ -158,6 +163,9 @@ def print_gains(runs: Sequence[RunDirectory], out: Path) -> None:
         chosen = [e for e in entries if (e["model"], e["benchmark"]) == (model, benchmark)]
         console.print(_gain_table(f"{model} on {benchmark}: accuracy, per cent", chosen))
     console.print(ERROR_IN_WORDS, markup=False, highlight=False)
+    unknown = sum(e["unknown"] for e in entries)
+    if unknown:
+        console.print(f"{unknown} answers could not be judged; gain_bounds shows what they may do.")
     if any(len(e["seeds"]) == 1 for e in entries):
         console.print("One seed only: the error lacks the variance between seeds.")
     if (out / "runs").is_dir():

@@ -13,6 +13,10 @@ class PlaceboError(Exception):
     """
 
 
+class BusyError(PlaceboError):
+    """Another process is writing what was asked for; it may be free in a moment."""
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Say which known name was probably meant.
 

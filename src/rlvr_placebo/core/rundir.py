@@ -19,12 +19,13 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.errors import BusyError, PlaceboError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,15 +111,12 @@ class RunDirectory:
         if kept or (self.path / "metrics.jsonl").exists():
             lines = "".join(canonical_json(record) + "\n" for record in kept)
             write_atomic(self.path / "metrics.jsonl", lines)
-        for leftover in self.path.rglob("*.partial"):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
-        for folder in ("rollouts", "evaluations", "checkpoints"):
+        for folder in (".", "rollouts", "evaluations", "checkpoints"):
             for entry in sorted((self.path / folder).glob("*")):
-                if _step_of(entry) > step:
+                if _STEP.fullmatch(entry.name) and _step_of(entry) > step:
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            for leftover in (self.path / folder).glob(".*.partial"):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
     def finish(self, result: Mapping[str, object]) -> None:
         """Write ``result.json`` with the checksums of every checked file, and drop the state."""
@@ -146,6 +144,20 @@ class RunDirectory:
         """The run's configuration as it was written."""
         return self.read_json("config.json")["config"]
 
+    def must_be(self, config: Mapping[str, object]) -> None:
+        """Refuse a directory that holds a run of another configuration.
+
+        Raises:
+            PlaceboError: the entries that differ are named.
+        """
+        there = self.read_json("config.json")
+        if there["config_hash"] != digest(config):
+            keys = sorted(differences(there["config"], json.loads(canonical_json(config))))
+            raise PlaceboError(
+                f"{self.path}: holds a run with another configuration ({', '.join(keys)} differ); "
+                "choose another --out"
+            )
+
     @property
     def finished(self) -> bool:
         """Whether the run wrote its result."""
@@ -171,9 +183,14 @@ class RunDirectory:
         return sorted(wrong | (checksums.keys() ^ present))
 
 
+_STEP = re.compile(r"(?:step-(\d{6,})\.parquet|checkpoint-(\d+))")
+
+
 def _step_of(entry: Path) -> int:
-    """Step number at the end of ``step-000010.parquet`` or ``checkpoint-10``."""
-    return int(entry.name.split(".")[0].rsplit("-", 1)[1])
+    """Step number in ``step-000010.parquet`` or ``checkpoint-10``."""
+    match = _STEP.fullmatch(entry.name)
+    assert match is not None
+    return int(match[1] or match[2])
 
 
 def open_run(path: Path) -> RunDirectory:
@@ -192,16 +209,12 @@ def open_run(path: Path) -> RunDirectory:
 
 
 @contextlib.contextmanager
-def claim(path: Path, config: Mapping[str, object], resume: bool) -> Generator[RunDirectory]:
-    """Take a directory for one run, exclusively, until the block ends.
-
-    Args:
-        path: where the run goes; made if missing.
-        config: what ``config.json`` must hold (written if new, compared when resumed).
-        resume: go on with an unfinished run of the same configuration.
+def locked(path: Path) -> Generator[None]:
+    """Hold a directory exclusively, made if missing, until the block ends or the process dies.
 
     Raises:
-        PlaceboError: the directory holds something else, or another process is writing it.
+        BusyError: another process holds it.
+        PlaceboError: it is a file, or cannot be made.
     """
     if path.exists() and not path.is_dir():
         raise PlaceboError(f"{path}: is a file; choose a directory for --out")
@@ -214,17 +227,32 @@ def claim(path: Path, config: Mapping[str, object], resume: bool) -> Generator[R
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise PlaceboError(f"{path}: another process is writing this run") from None
-        yield _claimed(RunDirectory(path), config, resume)
+            raise BusyError(f"{path}: another process is writing this directory") from None
+        yield
     finally:
         os.close(lock)
+
+
+@contextlib.contextmanager
+def claim(path: Path, config: Mapping[str, object], resume: bool) -> Generator[RunDirectory]:
+    """Take a directory for one run, exclusively, until the block ends.
+
+    Args:
+        path: where the run goes; made if missing.
+        config: what ``config.json`` must hold (written if new, compared when resumed).
+        resume: go on with an unfinished run of the same configuration.
+
+    Raises:
+        PlaceboError: the directory holds something else, or another process is writing it.
+    """
+    with locked(path):
+        yield _claimed(RunDirectory(path), config, resume)
 
 
 def _claimed(run: RunDirectory, config: Mapping[str, object], resume: bool) -> RunDirectory:
     """Check that the locked directory is empty or holds the same run, and write its config."""
     document = {"schema": SCHEMA, "config": config, "config_hash": digest(config)}
-    written = [p for p in run.path.iterdir() if not p.name.endswith(".partial")]
-    if not written:
+    if all(p.name == ".config.json.partial" for p in run.path.iterdir()):
         write_json(run.path / "config.json", document)
         return run
     if not resume:
@@ -232,13 +260,7 @@ def _claimed(run: RunDirectory, config: Mapping[str, object], resume: bool) -> R
             f"{run.path}: output directory in use; add --resume to go on with the run in it, "
             "or choose another --out"
         )
-    there = open_run(run.path).read_json("config.json")
-    if there["config_hash"] != document["config_hash"]:
-        keys = sorted(differences(there["config"], dict(config)))
-        raise PlaceboError(
-            f"{run.path}: holds a run with another configuration ({', '.join(keys)} differ); "
-            "choose another --out"
-        )
+    open_run(run.path).must_be(config)
     return run
 
 

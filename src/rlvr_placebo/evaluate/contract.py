@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.rundir import digest
 from rlvr_placebo.text.problems import content_hash
 from rlvr_placebo.text.templates import Template
 from rlvr_placebo.text.tokenizer import Tokenizer
 from rlvr_placebo.verify.equivalence import VERSION as VERIFIER
+
+COLDEST, HOTTEST = 0.01, 100.0  # temperatures above 0; nearer to 0, ask for 0
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,14 @@ class Contract:
         Contract("pocket-500", "9f…", "plain", "41…", (Decoding(0, 1), Decoding(1, 4)), …)
 
     Attributes:
-        benchmark: name of the problem set.
+        benchmark: name of the problem set, as it was asked for.
         content: hash of its problems.
         template: name of the prompt template.
         prompt: hash of the template's text.
         decodings: temperatures and samples.
         max_tokens: the longest completion.
         seed: of all decoding; never the run's.
-        stops: text of the stop tokens.
+        stops: ids of the stop tokens.
         verifier: version of extraction and equivalence.
         dtype: of the weights and activations.
         engine: which rollout engine.
@@ -56,19 +59,22 @@ class Contract:
     max_tokens: int
     seed: int
     stops: tuple[int, ...]
+    top_p: float = 1.0
     verifier: str = VERIFIER
     dtype: str = "float32"
     engine: str = "native"
 
     @property
     def measurement(self) -> str:
-        """Hash of everything but the prompt: two numbers with unequal ones are not comparable."""
-        fields = asdict(self)
-        return digest({k: v for k, v in fields.items() if k not in ("template", "prompt")})
+        """Hash of all but the prompt and names: numbers with unequal ones are not comparable."""
+        aside = ("benchmark", "template", "prompt")
+        return digest({k: v for k, v in asdict(self).items() if k not in aside})
 
     def as_dict(self) -> dict[str, object]:
         """All fields and the measurement hash, ready for JSON."""
-        return {**asdict(self), "measurement": self.measurement}
+        fields = {**asdict(self), "stops": list(self.stops)}
+        fields["decodings"] = [asdict(d) for d in self.decodings]
+        return {**fields, "measurement": self.measurement}
 
 
 def make_contract(
@@ -107,3 +113,26 @@ class EvaluationConfig:
     """The longest completion in an evaluation."""
     seed: int = 0
     """Of all decoding in evaluations; the same for every run of a study."""
+
+
+def check_evaluation(how: EvaluationConfig) -> None:
+    """Refuse an evaluation that makes no sense, before anything is loaded.
+
+    Raises:
+        PlaceboError: what is wrong, and what it may be.
+    """
+    problem = ""
+    if not how.benchmarks or not how.temperatures:
+        problem = "at least one benchmark and one temperature are needed"
+    elif len(set(how.benchmarks)) < len(how.benchmarks):
+        problem = "a benchmark is named twice"
+    elif len(set(how.temperatures)) < len(how.temperatures):
+        problem = "a temperature is named twice"
+    elif not all(t == 0 or COLDEST <= t <= HOTTEST for t in how.temperatures):
+        problem = f"temperatures must be 0 (greedy) or lie in [{COLDEST:g}, {HOTTEST:g}]"
+    elif how.samples < 1 or how.max_tokens < 1:
+        problem = "samples and max_tokens must be at least 1"
+    elif not 0 <= how.seed < 2**63 or how.every < 0:
+        problem = "seed and every must be 0 or more"
+    if problem:
+        raise PlaceboError(f"evaluation: {problem}")

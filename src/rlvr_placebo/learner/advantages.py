@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 EPSILON = 1e-6
+ROUNDING = 1e-12  # relative; a sum of a few weighted rewards is off by less
 
 
 def group_std(rewards_G: np.ndarray) -> np.ndarray:
@@ -35,8 +36,8 @@ def advantages(rewards: Sequence[float | None], kind: str) -> np.ndarray:
     """Advantages of one group.
 
     An unknown reward (None) leaves mean and deviation and gets 0. A group whose known rewards are
-    all equal, or of which fewer than two are known, gets exactly 0 everywhere: otherwise rounding
-    alone would train (Adam scales any gradient, however small, to a full step).
+    all equal (to within rounding), or of which fewer than two are known, gets exactly 0 everywhere:
+    otherwise rounding alone would train, since Adam rescales gradients.
 
     Args:
         rewards: one per rollout of the group.
@@ -48,6 +49,6 @@ def advantages(rewards: Sequence[float | None], kind: str) -> np.ndarray:
     known = np.array([r is not None for r in rewards])
     values = np.array([r for r in rewards if r is not None], dtype=np.float64)
     result = np.zeros(len(rewards))
-    if len(values) >= 2 and values.min() != values.max():
+    if len(values) >= 2 and np.ptp(values) > ROUNDING * np.abs(values).max():
         result[known] = ADVANTAGES[kind](values)
     return result

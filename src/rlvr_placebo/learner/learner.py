@@ -149,10 +149,11 @@ class Learner:
     # ---- what a resumed run goes on from -------------------------------------------------------
 
     def state(self) -> dict[str, Tensor]:
-        """Weights and optimizer moments by name, for :meth:`load_state`."""
+        """Weights and optimizer moments by name, for :meth:`load_state`.
+
+        The reference model is not among them: it is the untrained model, which a resumed run loads.
+        """
         tensors = {f"weight/{n}": p.detach() for n, p in self.model.named_parameters()}
-        if self.reference is not None:
-            tensors |= {f"reference/{n}": p for n, p in self.reference.named_parameters()}
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
@@ -164,8 +165,6 @@ class Learner:
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(tensors[f"weight/{name}"])
-            for name, parameter in self.reference.named_parameters() if self.reference else ():
-                parameter.copy_(tensors[f"reference/{name}"])
         for full, value in tensors.items():
             if full.startswith("optimizer/"):
                 _, key, name = full.split("/", 2)
@@ -216,7 +215,8 @@ class _Totals:
             "updates": len(self.updates),
             "tokens": tokens,
             # Before the first update the learner and the engine hold the same weights: what they
-            # differ by is the mismatch between their two ways of computing.
+            # differ by, on the tokens of the first minibatch, is the mismatch between their two
+            # ways of computing.
             "mismatch/max_logprob_difference": first["max_logprob_difference"],
             "mismatch/mean_logprob_difference": _ratio(
                 first["logprob_difference"], first["tokens"]

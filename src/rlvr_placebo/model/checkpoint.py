@@ -83,11 +83,14 @@ def _from_hub(name: str) -> Path:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        document = json.loads(path.read_text())
     except OSError as error:
         raise PlaceboError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise PlaceboError(f"{path}: not JSON ({error})") from None
+    if not isinstance(document, dict):
+        raise PlaceboError(f"{path}: not a JSON object")
+    return document
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -175,15 +178,24 @@ def load(name: str) -> Checkpoint:
     """
     folder = locate(name)
     model = load_model(folder)
-    tokenizer = Tokenizer(folder, stop_tokens(folder))
+    tokenizer = load_tokenizer(folder)
     if tokenizer.size > model.architecture.vocab_size:
         raise PlaceboError(
             f"{folder}: the tokenizer has {tokenizer.size} ids, the model only "
             f"{model.architecture.vocab_size}"
         )
-    files = {p.name: file_digest(p) for p in [*weight_files(folder), folder / "config.json"]}
-    files |= {p.name: file_digest(p) for p in tokenizer.files}
-    return Checkpoint(model, tokenizer, digest(files))
+    return Checkpoint(model, tokenizer, digest_of(folder, tokenizer))
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Load the tokenizer of a checkpoint, with the stop tokens it declares."""
+    return Tokenizer(folder, stop_tokens(folder))
+
+
+def digest_of(folder: Path, tokenizer: Tokenizer) -> str:
+    """Hash of everything in a checkpoint that decides what it generates."""
+    paths = [*weight_files(folder), folder / "config.json", *tokenizer.files]
+    return digest({p.name: file_digest(p) for p in paths} | {"stops": list(tokenizer.stops)})
 
 
 def save(model: Decoder, tokenizer: Tokenizer, folder: Path) -> None:

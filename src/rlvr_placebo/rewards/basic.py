@@ -1,4 +1,4 @@
-"""Rewards of one completion: ground truth, format, Python, no Python, constant."""
+"""Rewards of one completion: ground truth, format, Python, no Python."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,10 @@ def _rewards(args: list[Any], usage: str, least: int, most: int | None = None) -
 def _weighted(args: list[Any]) -> Reward:
     """Pairs of weight and reward."""
     for arg in args or [None]:
-        if not (isinstance(arg, Sequence) and len(arg) == 2 and isinstance(arg[0], int | float)):
+        if not (isinstance(arg, list | tuple) and len(arg) == 2):
             raise PlaceboError("reward weighted_sum: takes pairs [weight, reward]")
-    return WeightedSum(tuple(float(a[0]) for a in args), tuple(build(a[1]) for a in args))
+    weights = tuple(_number([arg[0]], "weighted_sum") for arg in args)
+    return WeightedSum(weights, tuple(build(arg[1]) for arg in args))
 
 
 def _plain(name: str, function: Callable[..., float | None]) -> Entry:

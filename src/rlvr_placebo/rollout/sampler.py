@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.rollout.protocol import Sampling
 
 
@@ -30,6 +31,9 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: Sampling) -> Drawn:
         uniforms_B: float64 in [0, 1).
         sampling: temperature and top-p; at temperature 0 the likeliest token is taken, with
             log-probability and entropy 0.
+
+    Raises:
+        PlaceboError: the logits are not finite.
     """
     if sampling.temperature == 0:
         tokens_B = logits_BV.argmax(-1)
@@ -38,6 +42,8 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: Sampling) -> Drawn:
     logprobs_BV = sampled_logprobs(logits_BV, sampling)
     probs_BV = logprobs_BV.exp()
     cdf_BV = probs_BV.cumsum(-1, dtype=torch.float64)
+    if not torch.isfinite(cdf_BV[:, -1]).all():
+        raise PlaceboError("the model's logits are not finite: its weights are broken")
     target_B1 = (uniforms_B * cdf_BV[:, -1])[:, None]
     tokens_B = torch.searchsorted(cdf_BV, target_B1, right=True)[:, 0]
     chosen_B = logprobs_BV.gather(-1, tokens_B[:, None])[:, 0]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.rundir import RunDirectory, read_jsonl, write_json
+from rlvr_placebo.core.rundir import SCHEMA, RunDirectory, digest, locked, write_json
+from rlvr_placebo.rewards.spec import describe
 from rlvr_placebo.study.matrix import Study
+from rlvr_placebo.train.config import RunConfig
+from rlvr_placebo.train.trial import identify
 
+MARKER = "study.json"
 TRIES = 2  # a worker that was killed is started once more; its run goes on where it was
 
 
@@ -47,17 +53,48 @@ def run_study(
         The finished runs, in the order of the matrix.
 
     Raises:
-        PlaceboError: a worker failed; its last line is passed on, the others' work is kept.
+        PlaceboError: the folder is in use for something else; a finished run in it was made with
+            another model or other problems than the study names now; or a worker failed (its last
+            line is passed on, the others' work is kept).
     """
-    pool = _Pool(study, out, workers)
-    try:
-        while pool.advance():
+    with _claimed(out):
+        pool = _Pool(study, out, workers)
+        try:
+            while pool.advance():
+                report(pool.progress())
+                time.sleep(pause)
             report(pool.progress())
-            time.sleep(pause)
-        report(pool.progress())
-    finally:
-        pool.stop()
+        finally:
+            pool.stop()
     return [RunDirectory(out / "runs" / name) for name in study.runs]
+
+
+@contextlib.contextmanager
+def _claimed(out: Path) -> Generator[None]:
+    """Take a folder for studies: new, empty, or one that holds studies already."""
+    with locked(out):
+        if any(out.iterdir()) and not (out / MARKER).exists():
+            raise PlaceboError(f"{out}: in use, and not by a study; choose another --out")
+        write_json(out / MARKER, {"schema": SCHEMA})
+        yield
+
+
+class _Identities:
+    """The identities of runs; what several runs share is looked up once."""
+
+    def __init__(self) -> None:
+        self.shared: dict[str, dict[str, Any]] = {}
+
+    def of(self, config: RunConfig) -> dict[str, Any]:
+        """What ``config.json`` of this run must hold now."""
+        key = digest([config.model, config.pool, config.template, asdict(config.evaluation)])
+        if key not in self.shared:
+            self.shared[key] = identify(config)
+        return {
+            **self.shared[key],
+            **config.as_dict(),
+            "reward_name": describe(config.reward),
+        }
 
 
 class _Pool:
@@ -65,6 +102,10 @@ class _Pool:
 
     def __init__(self, study: Study, out: Path, workers: int) -> None:
         self.study, self.out, self.workers = study, out, workers
+        identities = _Identities()
+        for name, config in study.runs.items():
+            if self._run(name).finished:
+                self._run(name).must_be(identities.of(config))
         self.waiting = [name for name in study.runs if not self._run(name).finished]
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.tries: dict[str, int] = {}
@@ -87,11 +128,11 @@ class _Pool:
         write_json(document, self.study.runs[name].as_dict())
         log = self.out / "logs" / f"{name}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "rlvr_placebo.study.worker", str(document)]
-        command += [str(self._run(name).path), str(self.out / "baselines")]
+        command = [sys.executable, "-m", "rlvr_placebo.study.worker", str(os.getpid())]
+        command += [str(document), str(self._run(name).path), str(self.out / "baselines")]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         self.tries[name] = self.tries.get(name, 0) + 1
-        with log.open("wb") as stream:
+        with log.open("ab") as stream:
             self.running[name] = subprocess.Popen(
                 command, stderr=stream, stdout=stream, env=environment
             )
@@ -117,8 +158,7 @@ class _Pool:
         )
 
     def _steps_done(self, name: str) -> int:
-        records = read_jsonl(self._run(name).path / "metrics.jsonl")
-        return max((int(r["step"]) for r in records), default=0)
+        return sum(1 for _ in (self._run(name).path / "rollouts").glob("step-*.parquet"))
 
     def stop(self) -> None:
         for process in self.running.values():

@@ -11,7 +11,7 @@ from typing import Any
 
 from rlvr_placebo.core.errors import PlaceboError, suggest
 from rlvr_placebo.core.rundir import digest
-from rlvr_placebo.rewards.spec import describe, parse
+from rlvr_placebo.rewards.spec import canonical, describe, parse
 from rlvr_placebo.train.config import RunConfig, make_config
 
 
@@ -62,25 +62,44 @@ def load_study(path: Path) -> Study:
 
 def _runs(document: Mapping[str, Any]) -> dict[str, RunConfig]:
     """Every cell of the matrix."""
-    variants = document.get("variants", {"plain": {}})
+    variants = _table(document, "variants") or {"plain": {}}
+    settings_of_all = _table(document, "settings")
+    recipe = document.get("recipe", "pocket")
+    if not isinstance(recipe, str):
+        raise PlaceboError("entry 'recipe' must be a name")
     runs = {}
-    for model in _list(document, "models", str):
-        for reward in _list(document, "rewards", str):
-            for variant, changes in variants.items():
-                for seed in _list(document, "seeds", int):
-                    settings = {**document.get("settings", {}), **changes}
+    for model in _list(document, "models", (str,)):
+        for reward in _list(document, "rewards", (str, dict)):
+            spec = parse(reward) if isinstance(reward, str) else canonical(reward)
+            for variant in variants:
+                changes = _table(variants, variant)
+                for seed in _list(document, "seeds", (int,)):
+                    settings = {**settings_of_all, **changes}
                     settings |= {"seed": seed, "variant": variant}
-                    recipe = document.get("recipe", "pocket")
-                    config = make_config(model, parse(reward), recipe, settings)
+                    config = make_config(model, spec, recipe, settings)
+                    if run_name(config) in runs:
+                        raise PlaceboError(f"run {run_name(config)} is asked for twice")
                     runs[run_name(config)] = config
     return runs
 
 
-def _list(document: Mapping[str, Any], key: str, kind: type) -> list[Any]:
-    """An entry that must be a list of one kind, and not empty."""
+def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """An entry that must be a table; empty where it is missing."""
+    value = document.get(key, {})
+    if not isinstance(value, dict):
+        raise PlaceboError(f"entry {key!r} must be a table")
+    return value
+
+
+_NAMES: Mapping[type, str] = {str: "texts", int: "whole numbers", dict: "tables"}
+
+
+def _list(document: Mapping[str, Any], key: str, kinds: tuple[type, ...]) -> list[Any]:
+    """An entry that must be a list, not empty, of values of certain kinds, each once."""
     values = document.get(key)
-    if not isinstance(values, list) or not values or not all(type(v) is kind for v in values):
-        raise PlaceboError(f"entry {key!r} must be a list of {kind.__name__}, not empty")
+    names = " or ".join(_NAMES[kind] for kind in kinds)
+    if not isinstance(values, list) or not values or any(type(v) not in kinds for v in values):
+        raise PlaceboError(f"entry {key!r} must be a list of {names}, not empty")
     return values
 
 

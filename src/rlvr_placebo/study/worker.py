@@ -1,45 +1,67 @@
-"""One run in a process of its own: ``python -m rlvr_placebo.study.worker CONFIG OUT BASELINES``.
+"""One run in a process of its own: ``python -m rlvr_placebo.study.worker PID CONFIG OUT BASES``.
 
-The process ends when its launcher does, so that no orphan goes on writing.
+The process ends when its launcher (process PID) does, so that no orphan goes on writing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
+import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.errors import BusyError, PlaceboError
 from rlvr_placebo.train.config import from_dict
 from rlvr_placebo.train.loop import run
 from rlvr_placebo.train.watch import Silent
+
+PR_SET_PDEATHSIG = 1
 
 
 class _Leashed(Silent):
     """Ends the process when its parent has gone."""
 
-    def __init__(self) -> None:
-        self.parent = os.getppid()
+    def __init__(self, launcher: int) -> None:
+        self.launcher = launcher
+        with contextlib.suppress(OSError, AttributeError):  # Linux: the kernel sees to it at once
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        self.progress("", 0, 0)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        if os.getppid() != self.parent:
+        if os.getppid() != self.launcher:
             sys.exit("the launcher has gone")
 
 
 def main(arguments: list[str]) -> int:
     """Carry out one run; a user's mistake is one line on standard error and status 2."""
-    document, out, baselines = arguments
+    launcher, document, out, baselines = arguments
+    leash = _Leashed(int(launcher))
     torch.set_num_threads(1)
     config = from_dict(json.loads(Path(document).read_text()))
     try:
-        run(config, Path(out), resume=True, watch=_Leashed(), baselines=Path(baselines))
+        _patiently(lambda: run(config, Path(out), True, leash, Path(baselines)))
     except PlaceboError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _patiently(work: Callable[[], object]) -> None:
+    """Wait a minute for a directory that another process is just about to let go."""
+    for _ in range(60):
+        try:
+            work()
+            return
+        except BusyError:
+            time.sleep(1.0)
+    work()
 
 
 if __name__ == "__main__":

@@ -35,12 +35,14 @@ def load_problems(name: str) -> list[Problem]:
             f"{suggest(name, SETS)}"
         )
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise PlaceboError(f"{path}: cannot be read ({reason})") from None
     problems = [
-        _from_line(line, f"{path}:{i}", path.stem) for i, line in enumerate(lines, 1) if line
+        _from_line(line, f"{path}:{i}", path.stem)
+        for i, line in enumerate(lines, 1)
+        if line.strip()
     ]
     if not problems:
         raise PlaceboError(f"{path}: holds no problems")
@@ -91,8 +93,8 @@ def _unique(problems: list[Problem], path: Path) -> list[Problem]:
 
 
 def content_hash(problems: Sequence[Problem]) -> str:
-    """Hash of a benchmark: the ids of its problems, in order."""
-    return digest([p.id for p in problems])
+    """Hash of a problem set: ids (hashes of question and golds) and clusters, in order."""
+    return digest([[p.id, p.cluster] for p in problems])
 
 
 def batch_for(pool: Sequence[Problem], run_seed: int, step: int, size: int) -> list[Problem]:

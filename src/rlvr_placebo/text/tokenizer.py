@@ -22,7 +22,12 @@ class Tokenizer:
         stops: ids that end a completion.
     """
 
-    FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+    FILES = (
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "chat_template.jinja",
+    )
 
     def __init__(self, folder: Path, stops: Sequence[int]) -> None:
         """Load from a checkpoint folder.
@@ -50,7 +55,12 @@ class Tokenizer:
     def _declared_bos(self, folder: Path) -> int | None:
         """Id of the beginning-of-text token, where the checkpoint asks for one."""
         path = folder / "tokenizer_config.json"
-        declared = json.loads(path.read_text()) if path.exists() else {}
+        try:
+            declared = json.loads(path.read_text()) if path.exists() else {}
+        except ValueError as error:
+            raise PlaceboError(f"{path}: not JSON ({error})") from None
+        if not isinstance(declared, dict):
+            raise PlaceboError(f"{path}: not a JSON object")
         token = declared.get("bos_token")
         token = token.get("content") if isinstance(token, dict) else token
         return self._fast.token_to_id(token) if token and declared.get("add_bos_token") else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlvr_placebo.core.errors import PlaceboError, suggest
-from rlvr_placebo.evaluate.contract import EvaluationConfig
+from rlvr_placebo.evaluate.contract import COLDEST, HOTTEST, EvaluationConfig, check_evaluation
 from rlvr_placebo.learner.advantages import ADVANTAGES
 from rlvr_placebo.learner.learner import OPTIMIZERS, OptimizerConfig
 from rlvr_placebo.learner.losses import AGGREGATIONS, RATIOS, LossConfig
@@ -99,7 +99,7 @@ def make_config(
     if recipe not in RECIPES:
         raise PlaceboError(f"unknown recipe {recipe!r}; {suggest(recipe, RECIPES)}")
     config = RunConfig(model=model, reward=canonical(reward))
-    chosen = {full_key(key): value for key, value in (settings or {}).items()}
+    chosen = {full_key(key): value for key, value in _flatten(settings or {})}
     for key, value in {**RECIPES[recipe], **chosen}.items():
         config = _replace(config, key.split("."), value)
     check(config)
@@ -201,8 +201,8 @@ def _fit(key: str, value: object) -> object:
     base = _base(kind)
     if value is None and _optional(kind):
         return None
-    if typing.get_origin(base) is tuple and isinstance(value, list | tuple):
-        return tuple(typing.get_args(base)[0](v) for v in value)
+    if typing.get_origin(base) is tuple:
+        return _fit_list(key, value, typing.get_args(base)[0])
     if base is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, str) and value.lower() == "off" and _optional(kind):
@@ -210,6 +210,15 @@ def _fit(key: str, value: object) -> object:
     if not isinstance(value, base) or isinstance(value, bool):
         raise PlaceboError(f"setting {key}: {value!r} given, {_kind_name(kind)} is wanted")
     return value
+
+
+def _fit_list(key: str, value: object, item: type) -> tuple[object, ...]:
+    """Check a list whose items are all texts, or all numbers."""
+    allowed = (int, float) if item is float else (item,)
+    if not isinstance(value, list | tuple) or not all(type(v) in allowed for v in value):
+        name = "numbers" if item is float else "texts"
+        raise PlaceboError(f"setting {key}: {value!r} given, a list of {name} is wanted")
+    return tuple(item(v) for v in value)
 
 
 def _replace(config: Any, path: list[str], value: object, done: str = "") -> Any:  # noqa: ANN401
@@ -250,16 +259,12 @@ def check(config: RunConfig) -> None:
             raise PlaceboError(f"setting {key}: unknown value {values[key]!r}; {hint}")
     for keys_, low, high in _RANGES:
         for key in keys_:
-            items = values[key] if isinstance(values[key], list) else [values[key]]
-            for item in items:
-                if item is not None and not low <= item <= high:
-                    raise PlaceboError(f"setting {key}: {item:g} must lie in [{low:g}, {high:g}]")
+            value = values[key]
+            if value is not None and not low <= value <= high:
+                raise PlaceboError(f"setting {key}: {value:g} must lie in [{low:g}, {high:g}]")
     if config.optimizer.minibatches > config.rollout.problems * config.rollout.samples:
         raise PlaceboError("setting optimizer.minibatches: more than completions in a step")
-    if config.rollout.temperature == 0:
-        raise PlaceboError("setting rollout.temperature: training samples, so it must be above 0")
-    if not config.evaluation.benchmarks or not config.evaluation.temperatures:
-        raise PlaceboError("setting evaluation: needs at least one benchmark and temperature")
+    check_evaluation(config.evaluation)
 
 
 _CHOICES: Mapping[str, Iterable[str]] = {
@@ -270,12 +275,11 @@ _CHOICES: Mapping[str, Iterable[str]] = {
 }
 _LARGE = 1e9
 _RANGES: tuple[tuple[tuple[str, ...], float, float], ...] = (
-    (("seed", "evaluation.seed"), 0, 2**63 - 1),
-    (("steps", "checkpoint_every", "evaluation.every"), 0, _LARGE),
+    (("seed",), 0, 2**63 - 1),
+    (("steps", "checkpoint_every"), 0, _LARGE),
     (("rollout.problems", "rollout.max_tokens", "rollout.max_rows"), 1, _LARGE),
     (("rollout.samples",), 2, _LARGE),
-    (("evaluation.samples", "evaluation.max_tokens"), 1, _LARGE),
-    (("rollout.temperature", "evaluation.temperatures"), 0, 100),
+    (("rollout.temperature",), COLDEST, HOTTEST),
     (("loss.clip_low",), 0, 1),
     (("loss.clip_high", "loss.kl", "optimizer.weight_decay"), 0, _LARGE),
     (("optimizer.learning_rate", "optimizer.max_grad_norm"), 0, _LARGE),

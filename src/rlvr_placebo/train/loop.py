@@ -17,7 +17,7 @@ import numpy as np
 
 from rlvr_placebo.behaviours.detectors import label
 from rlvr_placebo.core.records import Finish, Group, Problem, Rollout
-from rlvr_placebo.core.rundir import RunDirectory, claim, write_json, write_table
+from rlvr_placebo.core.rundir import STATE, RunDirectory, claim, write_json, write_table
 from rlvr_placebo.core.seeds import generator_for, seed_for
 from rlvr_placebo.learner.batch import make_batch, rewards_of
 from rlvr_placebo.model.checkpoint import save
@@ -56,11 +56,13 @@ def run(
     trial = prepare(config)
     with claim(out, trial.document, resume) as directory:
         if directory.finished:
+            (out / STATE).unlink(missing_ok=True)
             return directory
-        for line in static_warnings(config):
-            watch.warn(line)
         write_json(out / "environment.json", environment())
         done = restore(directory, trial.learner)
+        if done < 1:
+            for line in static_warnings(config):
+                watch.warn(line)
         if done < 0:
             evaluate_after(trial, directory, 0, watch, baselines)
             save_state(directory, trial.learner, 0)
@@ -89,6 +91,11 @@ def one_step(
     clock.lap("generation")
     groups = reward(trial, groups, step)
     clock.lap("scoring")
+    flat.append(share_flat(groups))
+    warnings = rollout_warnings(trial.config, groups) if step == 1 else []
+    warnings += window_warning(flat)
+    for line in warnings:
+        watch.warn(line)
     batch = make_batch(groups, trial.config.loss.advantage)
     rng = generator_for(trial.config.seed, step, "", 0, "minibatches")
     learnt = trial.learner.step(batch, rng)
@@ -97,14 +104,10 @@ def one_step(
     write_table(directory.path / f"rollouts/step-{step:06d}.parquet",
                 to_table(groups, step, advantages))  # fmt: skip
     record: dict[str, Any] = {"kind": "step", "step": step, **describe(groups), **learnt}
-    flat.append(record["frac_reward_zero_std"])
-    warnings = rollout_warnings(trial.config, groups) if step == 1 else []
-    record["warnings"] = warnings + window_warning(flat)
+    record["warnings"] = (static_warnings(trial.config) if step == 1 else []) + warnings
     directory.append("metrics.jsonl", record)
     clock.lap("writing")
     directory.append("timings.jsonl", {"step": step, "time": time.time(), **clock.laps})
-    for line in record["warnings"]:
-        watch.warn(line)
     watch.metrics(record, clock.laps)
     watch.progress("step", step, trial.config.steps)
 
@@ -176,8 +179,8 @@ def describe(groups: list[Group]) -> dict[str, Any]:
     labels = [label(c.text) for c in completions]
     return {
         "reward": _mean(known),
-        "reward_std": _mean([float(np.std(g)) for g in per_group if g]),
-        "frac_reward_zero_std": _mean([float(len(set(g)) < 2) for g in per_group]),
+        "reward_std": _mean([float(np.std(g, ddof=1)) for g in per_group if len(g) > 1]),
+        "frac_reward_zero_std": share_flat(groups),
         "rewards_unknown": len(rollouts) - len(known),
         "accuracy": _mean([float(c) for c in judged]),
         "accuracy_unknown": len(rollouts) - len(judged),
@@ -185,6 +188,12 @@ def describe(groups: list[Group]) -> dict[str, Any]:
         "completions/clipped_ratio": _mean([float(c.finish is Finish.LENGTH) for c in completions]),
         **{f"behaviour/{k}": _mean([float(row[k]) for row in labels]) for k in labels[0]},
     }
+
+
+def share_flat(groups: list[Group]) -> float:
+    """Share of groups whose known rewards are all equal: they train nothing."""
+    flat = [len({r for r in rewards_of(g) if r is not None}) < 2 for g in groups]
+    return float(np.mean(flat))
 
 
 def _mean(values: list[float]) -> float | None:

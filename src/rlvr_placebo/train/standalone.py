@@ -8,9 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from rlvr_placebo.analysis.summary import summarize
-from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.rundir import claim, write_json, write_table
-from rlvr_placebo.evaluate.contract import EvaluationConfig
+from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
 from rlvr_placebo.evaluate.evaluate import evaluate
 from rlvr_placebo.model.checkpoint import load
 from rlvr_placebo.rollout.native import NativeEngine
@@ -38,10 +37,7 @@ def evaluate_model(
     Raises:
         PlaceboError: a mistake in the arguments, or a directory that is in use.
     """
-    if how.samples < 1 or how.max_tokens < 1:
-        raise PlaceboError("--samples and --max-tokens: at least 1")
-    if min(how.temperatures) < 0 or how.seed < 0:
-        raise PlaceboError("--temperature and --seed: 0 or more")
+    check_evaluation(how)
     checkpoint = load(model)
     benchmarks = make_benchmarks(how.benchmarks, template, checkpoint.tokenizer, how)
     positions = checkpoint.model.architecture.max_positions

@@ -16,11 +16,11 @@ from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.rundir import digest
 from rlvr_placebo.evaluate.contract import Contract, EvaluationConfig, make_contract
 from rlvr_placebo.learner.learner import Learner
-from rlvr_placebo.model.checkpoint import Checkpoint, load
+from rlvr_placebo.model.checkpoint import Checkpoint, digest_of, load, load_tokenizer, locate
 from rlvr_placebo.rewards.protocol import Reward
 from rlvr_placebo.rewards.spec import build, describe
 from rlvr_placebo.rollout.native import NativeEngine
-from rlvr_placebo.text.problems import load_problems
+from rlvr_placebo.text.problems import content_hash, load_problems
 from rlvr_placebo.text.templates import get_template, render
 from rlvr_placebo.text.tokenizer import Tokenizer
 from rlvr_placebo.train.config import RunConfig
@@ -47,25 +47,16 @@ class Trial:
     engine: NativeEngine
     learner: Learner
     reward: Reward
+    document: dict[str, Any]
     pool: list[Problem]
     prompts: dict[str, Prompt]
     benchmarks: list[Benchmark]
 
     @property
-    def document(self) -> dict[str, Any]:
-        """What ``config.json`` holds: the configuration and the hash of all it refers to."""
-        return {
-            **self.config.as_dict(),
-            "reward_name": describe(self.config.reward),
-            "model_digest": self.checkpoint.digest,
-            "pool_digest": digest([p.id for p in self.pool]),
-        }
-
-    @property
     def baseline_key(self) -> str:
         """Names the evaluation of the untrained model: one per model and contracts."""
         contracts = [b.contract.as_dict() for b in self.benchmarks]
-        return digest([self.checkpoint.digest, contracts])
+        return digest([self.checkpoint.digest, contracts, self.config.rollout.max_rows])
 
 
 def make_benchmarks(
@@ -80,6 +71,35 @@ def make_benchmarks(
         contract = make_contract(name, problems, chosen, tokenizer, how)
         benchmarks.append(Benchmark(problems, prompts, contract))
     return benchmarks
+
+
+def identity(
+    config: RunConfig,
+    model_digest: str,
+    pool: Sequence[Problem],
+    benchmarks: Sequence[Benchmark],
+) -> dict[str, Any]:
+    """What ``config.json`` holds: the configuration and the content of all that it names.
+
+    A run is resumed, or counted as done, only where this is the same.
+    """
+    return {
+        **config.as_dict(),
+        "reward_name": describe(config.reward),
+        "model_digest": model_digest,
+        "pool_digest": content_hash(pool),
+        "contracts": [b.contract.as_dict() for b in benchmarks],
+    }
+
+
+def identify(config: RunConfig) -> dict[str, Any]:
+    """The identity of a run, without loading its model's weights into memory."""
+    folder = locate(config.model)
+    tokenizer = load_tokenizer(folder)
+    how = config.evaluation
+    benchmarks = make_benchmarks(how.benchmarks, config.template, tokenizer, how)
+    pool = load_problems(config.pool)
+    return identity(config, digest_of(folder, tokenizer), pool, benchmarks)
 
 
 def prepare(config: RunConfig) -> Trial:
@@ -98,6 +118,7 @@ def prepare(config: RunConfig) -> Trial:
     asked = [*prompts.values(), *(p for b in benchmarks for p in b.prompts)]
     check_fit(config, len(pool), asked, model.architecture.max_positions, len(tokenizer.stops))
     rollout = config.rollout
+    document = identity(config, checkpoint.digest, pool, benchmarks)
     return Trial(
         config=config,
         checkpoint=checkpoint,
@@ -106,6 +127,7 @@ def prepare(config: RunConfig) -> Trial:
             model, config.loss, config.optimizer, rollout.temperature, rollout.max_tokens
         ),
         reward=build(config.reward),
+        document=document,
         pool=pool,
         prompts=prompts,
         benchmarks=benchmarks,

@@ -46,11 +46,28 @@ def as_number(answer: str) -> Fraction | None:
     return -value if sign == "-" else value
 
 
+_MARKS_OF_ALGEBRA = set("+-*/^\\(){}[]%=√π°")
+_WITH_UNIT = re.compile(r"[+-]?[0-9][0-9.,/]*\s+[A-Za-z][A-Za-z ]*")
+
+
+def _may_be_a_number(text: str) -> bool:
+    """Whether a text that is no plain number could still stand for one: algebra, or a unit.
+
+    ``sqrt`` and ``2 apples`` may; ``12 3``, ``x12`` and ``1-`` (an operator without its right
+    side) cannot, and are wrong beside a numeric gold.
+    """
+    if text and text[-1] in "+-*/^=(":
+        return False
+    return bool(_MARKS_OF_ALGEBRA & set(text)) or bool(_WITH_UNIT.fullmatch(text))
+
+
 def equivalent(gold: str, answer: str) -> bool | None:
     """Whether two answers are the same; None where it would take algebra to tell."""
     if normalize(gold) == normalize(answer):
         return True
     left, right = as_number(gold), as_number(answer)
+    if left is not None and right is None and not _may_be_a_number(normalize(answer)):
+        return False
     if left is None or right is None:
         return None
     return left == right
