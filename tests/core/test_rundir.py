@@ -86,11 +86,11 @@ def test_a_users_files_are_never_taken_for_ours(tmp_path):
         pass
     run_path = tmp_path / "run"
     with claim(run_path, {}, False) as run:
-        for name in ("rollouts/.DS_Store", "rollouts/notes.partial", "checkpoints/readme-9"):
+        names = ("rollouts/.DS_Store", "rollouts/notes.partial", "checkpoints/readme-9")
+        for name in names:
             write_atomic(run_path / name, "x")
         run.rewind(-1)
-        assert all((run_path / n).exists() for n in
-                   ("rollouts/.DS_Store", "rollouts/notes.partial", "checkpoints/readme-9"))  # fmt: skip
+        assert all((run_path / name).exists() for name in names)
 
 
 def test_a_torn_line_is_not_read(tmp_path):

@@ -61,7 +61,7 @@ KILLS[kill]()
 settings = parse_settings([
     "steps=4", "problems=4", "rollout.samples=4", "minibatches=2", "checkpoint_every=2",
     "evaluation.every=2", "evaluation.samples=1", "evaluation.max_tokens=60",
-    "learning_rate=1e-3", "seed=3", "benchmarks=" + benchmark,
+    "learning_rate=1e-3", "seed=3", "kl=0.01", "benchmarks=" + benchmark,
 ])
 loop.run(make_config("pocket/code-prior", reward, "pocket", settings), Path(out), resume=True)
 """
