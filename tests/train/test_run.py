@@ -196,7 +196,7 @@ def test_a_run_is_not_resumed_over_another_benchmark(tmp_path):
 
 
 def test_a_problem_met_twice_in_a_step_gets_other_samples(tmp_path):
-    from rlvr_placebo.train.loop import generate
+    from rlvr_placebo.train.collect import generate
     from rlvr_placebo.train.trial import prepare
 
     trial = prepare(short("format"))
