@@ -3,7 +3,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from conftest import random_model
+from conftest import ARCHITECTURES, random_model
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Finish
 from rlvr_placebo.core.seeds import seed_for, uniforms
@@ -97,18 +97,33 @@ def forced_logits(model, prompts, copies, forced):
     return torch.stack(steps, 1)
 
 
-def test_logits_do_not_depend_on_the_batch(architecture, shipped):
-    model = random_model(architecture)
+@pytest.mark.parametrize("which", ["shipped", *sorted(ARCHITECTURES)])
+def test_logits_do_not_depend_on_the_batch(which, shipped):
+    model = shipped.model if which == "shipped" else random_model(ARCHITECTURES[which])
     prompts = prompts_of(shipped, 9)
     forced = shipped.tokenizer.encode("Let's use Python.\nx=12+5 #17")
     together = forced_logits(model, prompts, [3] * 9, forced)
     assert together.std() > 0.5
-    for i in range(9):
-        alone = forced_logits(model, [prompts[i]], [1], forced)
-        for copy in range(3):
-            assert (together[3 * i + copy] - alone[0]).abs().max() <= 1e-5
-    whole = [logits_after(model, prompts[2] + forced[:n]) for n in range(len(forced))]
-    assert (torch.stack(whole) - together[6]).abs().max() <= 1e-5
+    for copies in (4, 5, 7, 16, 30):
+        for i in range(9):
+            alone = forced_logits(model, [prompts[i]], [copies], forced)
+            assert (together[3 * i] - alone[0]).abs().max() <= 1e-5
+            assert (together[3 * i + 2] - alone[-1]).abs().max() <= 1e-5
+    # against the whole row without a cache, where sums are taken in another order
+    whole = torch.stack([logits_after(model, prompts[2] + forced[:n]) for n in range(len(forced))])
+    assert (whole - together[6]).abs().max() <= 1e-4
+
+
+def test_a_completion_alone_is_the_one_in_a_batch(shipped):
+    prompts = prompts_of(shipped, 24)
+    seeds = seeds_for(prompts, 3)
+    together = NativeEngine(shipped.model, shipped.tokenizer).generate(prompts, Sampling(), seeds)
+    for size in (1, 2, 5):
+        engine = NativeEngine(shipped.model, shipped.tokenizer, max_rows=size)
+        for one, other in zip(engine.generate(prompts, Sampling(), seeds), together, strict=True):
+            for a, b in zip(one, other, strict=True):
+                np.testing.assert_array_equal(a.tokens, b.tokens)
+                np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-5)
 
 
 def divergences(model, prompts, seeds, one, other, sampling):

@@ -12,7 +12,7 @@ from torch import Tensor
 from rlvr_placebo.core.records import Completion, Finish
 from rlvr_placebo.core.seeds import uniforms
 from rlvr_placebo.model.decoder import Decoder
-from rlvr_placebo.rollout.cache import prefill
+from rlvr_placebo.rollout.cache import MIN_ROWS, prefill
 from rlvr_placebo.rollout.protocol import Sampling
 from rlvr_placebo.rollout.sampler import draw
 from rlvr_placebo.text.tokenizer import Tokenizer
@@ -104,10 +104,11 @@ class NativeEngine:
     ) -> _Written:
         """Decode one batch token by token until every row has stopped."""
         seeds_B = [seed for group in seeds_P_G for seed in group]
+        copies_P = [len(group) for group in seeds_P_G]
+        copies_P[-1] += (missing := max(0, MIN_ROWS - len(seeds_B)))
+        seeds_B += seeds_B[-1:] * missing
         uniforms_BT = torch.from_numpy(uniforms(seeds_B, sampling.max_tokens))
-        cache, hidden_BD = prefill(
-            self.model, prompts_P, [len(g) for g in seeds_P_G], sampling.max_tokens
-        )
+        cache, hidden_BD = prefill(self.model, prompts_P, copies_P, sampling.max_tokens)
         written = _Written.empty(len(seeds_B), sampling.max_tokens)
         active = torch.arange(len(seeds_B))
         for t in range(sampling.max_tokens):
@@ -124,9 +125,10 @@ class NativeEngine:
             left = int(going_B.sum())
             if left == 0 or t + 1 == sampling.max_tokens:
                 break
-            if left <= 0.8 * len(active):
-                active, tokens_B = active[going_B], tokens_B[going_B]
-                cache.keep(going_B.nonzero()[:, 0])
+            if left <= 0.8 * len(active) and len(active) > MIN_ROWS:
+                rows = torch.argsort(going_B, descending=True, stable=True)[: max(left, MIN_ROWS)]
+                active, tokens_B = active[rows], tokens_B[rows]
+                cache.keep(rows)
             positions_B1 = cache.lengths_B[:, None]
             hidden_BD = self.model(tokens_B[:, None], positions_B1, cache.attend)[:, 0]
             cache.advance()
@@ -134,7 +136,7 @@ class NativeEngine:
 
     def _completions(self, written: _Written, seeds_B: list[int]) -> Iterator[Completion]:
         """Cut every row at its length and decode its text."""
-        lengths = written.lengths_B.tolist()
+        lengths = written.lengths_B.tolist()[: len(seeds_B)]
         tokens, logprobs = written.tokens_BT.numpy(), written.logprobs_BT.numpy()
         entropies, stopped = written.entropies_BT.numpy(), written.stopped_B.tolist()
         texts = self.tokenizer.decode_many([tokens[b, :n] for b, n in enumerate(lengths)])
