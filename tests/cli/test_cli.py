@@ -211,3 +211,33 @@ def test_summary_of_a_study_is_what_the_demo_promises(tmp_path):
             "stderr", "n", "code_frequency_before", "code_frequency_after"}  # fmt: skip
     assert len(arms) == 2
     assert all(keys <= set(arm) for arm in arms)
+
+
+def test_a_reader_that_leaves_does_not_stop_a_run(tmp_path):
+    command = f"{sys.executable} -m rlvr_placebo train --model pocket/code-prior --reward format "
+    command += f"--out {tmp_path / 'run'} {' '.join(SMALL)} 2>&1 | head -1"
+    subprocess.run(["bash", "-c", command], check=True, capture_output=True, timeout=100)
+    assert open_run(tmp_path / "run").finished
+
+
+@pytest.mark.parametrize("how", ["rewards | true", "rewards >&-", "rewards", "settings", "--help"])
+def test_output_that_cannot_be_shown_is_no_failure(how):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = f"set -o pipefail; {sys.executable} -m rlvr_placebo {how}"
+    done = subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_names_with_brackets_are_shown_as_they_are(tmp_path, capsys):
+    folder = tmp_path / "m[/]"
+    folder.mkdir(parents=True)
+    few = folder / "few.jsonl"
+    few.write_text('{"problem": "1+1?", "answer": "2"}\n')
+    arguments = ["--model", "pocket/code-prior", "--benchmark", str(few), "--max-tokens", "4"]
+    assert main(["eval", *arguments, "--out", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out
+    assert "m[/]" in "".join(shown.split())
+    assert " 1 " in shown  # n

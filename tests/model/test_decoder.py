@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from conftest import ARCHITECTURES, random_model
@@ -15,6 +16,7 @@ from rlvr_placebo.model.checkpoint import (
     load,
     load_model,
     locate,
+    read_tensors,
     save,
     shipped_families,
 )
@@ -102,6 +104,7 @@ def test_transformers_loads_our_checkpoints_without_a_warning(which, tmp_path, f
             torch.testing.assert_close(our_logits(model, tokens), theirs, atol=1e-4, rtol=0)
     code = f"""
 import sys, warnings; warnings.simplefilter("error")
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 model, info = AutoModelForCausalLM.from_pretrained({str(folder)!r}, output_loading_info=True)
 assert not any(info[k] for k in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
@@ -159,6 +162,12 @@ def truncate(folder):
     (folder / WEIGHTS).write_bytes(data[: len(data) // 2])
 
 
+def poison(folder):
+    tensors = read_tensors(folder / WEIGHTS)
+    tensors["model.norm.weight"][3] = torch.nan
+    save_file(tensors, folder / WEIGHTS)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -177,6 +186,16 @@ def truncate(folder):
         (edit("config.json", vocab_size=None), "int()"),
         (edit("config.json", hidden_act="gelu"), "activation 'gelu'"),
         (edit("config.json", rope_parameters={"rope_type": "yarn"}), "rope type 'yarn'"),
+        (edit("config.json", rope_parameters="x"), "not an object"),
+        (edit("config.json", num_hidden_layers=10**7), "far too large"),
+        (edit("config.json", num_attention_heads=0), "not positive"),
+        (edit("config.json", hidden_size=-48), "not positive"),
+        (edit("config.json", num_key_value_heads=4), "heads must divide"),
+        (edit("generation_config.json", eos_token_id="x"), "no token id"),
+        (edit("generation_config.json", eos_token_id=-1), "no token id"),
+        (edit("generation_config.json", eos_token_id=10**6), "ids up to"),
+        (edit("tokenizer_config.json", bos_token="nope", add_bos_token=True), "not in the vocab"),
+        (poison, "not finite"),
     ],
 )
 def test_broken_checkpoints_are_named(tmp_path, shipped, change, message):
@@ -207,10 +226,36 @@ def test_older_configurations_are_read():
         from_hf({k: v for k, v in old.items() if k != "vocab_size"}, "config.json")
 
 
-def test_saving_replaces_a_folder_whole(tmp_path, shipped):
+def test_saving_never_replaces_what_is_there(tmp_path, shipped):
     folder = tmp_path / "checkpoint-1"
+    folder.mkdir()
+    (tmp_path / ".checkpoint-1.partial").mkdir()  # somebody's
     save(random_model(ARCHITECTURES["qwen2"], 0), shipped.tokenizer, folder)
-    (folder / "stray").write_text("")
-    save(random_model(ARCHITECTURES["qwen2"], 1), shipped.tokenizer, folder)
-    assert not (folder / "stray").exists()
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-1"]
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    with pytest.raises(PlaceboError, match="not empty"):
+        save(random_model(ARCHITECTURES["qwen2"], 1), shipped.tokenizer, folder)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".checkpoint-1.partial", "checkpoint-1"]
+
+
+def test_the_digest_sees_every_shard(tmp_path, shipped):
+    folder = tmp_path / "m"
+    save(random_model(ARCHITECTURES["qwen2"]), shipped.tokenizer, folder)
+    names = {}
+    tensors = read_tensors(folder / WEIGHTS)
+    for shard in ("a", "b"):
+        (folder / shard).mkdir()
+    for i, name in enumerate(tensors):
+        names[name] = f"{'ab'[i % 2]}/m.safetensors"
+    for file in set(names.values()):
+        save_file({n: t for n, t in tensors.items() if names[n] == file}, folder / file)
+    (folder / WEIGHTS).unlink()
+    write_json(folder / "model.safetensors.index.json", {"weight_map": names})
+    before = load(str(folder)).digest
+    changed = {n: t + 1 for n, t in tensors.items() if names[n].startswith("a/")}
+    save_file(changed, folder / "a/m.safetensors")
+    assert load(str(folder)).digest != before
+    for bad in ({"x": "../m.safetensors"}, {"x": "/etc/passwd"}, ["x"], {}):
+        write_json(folder / "model.safetensors.index.json", {"weight_map": bad})
+        with pytest.raises(PlaceboError, match="no weight files inside"):
+            load(str(folder))

@@ -171,6 +171,7 @@ def test_files(tmp_path):
         ("all(format)", "takes 2 or more"),
         ("weighted_sum(1)", "takes pairs"),
         ("constant(inf)", "not a finite number"),
+        ("shuffle(" * 2000 + "format" + ")" * 2000, "nested too deeply"),
         ("", "write a name"),
         ("a b", "write a name"),
         ("none.json", "cannot be read"),

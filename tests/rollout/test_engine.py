@@ -246,6 +246,8 @@ def test_broken_logits_are_named():
     half = torch.tensor([0.5], dtype=torch.float64)
     with pytest.raises(PlaceboError, match="not finite"):
         draw(torch.tensor([[0.0, torch.nan]]), half, Sampling())
+    with pytest.raises(PlaceboError, match="not finite"):
+        draw(torch.tensor([[0.0, torch.nan]]), half, Sampling(0.0))
 
 
 def test_top_p_by_hand():

@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,6 +64,8 @@ def test_the_matrix_is_complete(study_file):
         (("[settings]", "[settings"), "not TOML"),
         (("[settings]", "settings = 3\n[other]"), "unknown entry 'other'"),
         (("seeds = [1, 2]", "seeds = [1, 1]"), "asked for twice"),
+        (("steps = 2", "steps = 2\nseed = 5"), "the study itself gives it"),
+        (("steps = 2", "kl = 1\n'loss.kl' = 2\nsteps = 2"), "loss.kl is given twice"),
         (("seeds = [1, 2]", "seeds = [1]\nrecipe = [1]"), "'recipe' must be a name"),
         (("seeds = [1, 2]", "seeds = [1]\nvariants = [1]"), "'variants' must be a table"),
         (("[settings]", "[settings]\ntemperatures = [0, 'a']"), "a list of numbers is wanted"),
@@ -153,10 +156,36 @@ def test_an_orphaned_worker_stops_at_once(tmp_path):
     assert "the launcher has gone" in done.stderr
 
 
-def test_a_failed_worker_is_named(study_file, tmp_path):
+def test_a_missing_model_is_named_before_any_run_starts(study_file, tmp_path):
     study_file.write_text(study_file.read_text().replace("pocket/code-prior", "nowhere"))
-    with pytest.raises(PlaceboError, match=r"run nowhere-ground_truth.*failed: unknown model"):
+    with pytest.raises(PlaceboError, match="unknown model"):
         run_study(load_study(study_file), tmp_path / "s", 1, lambda p: None, pause=0.1)
+    assert not (tmp_path / "s/runs").exists()
+
+
+def test_a_failed_worker_is_named(study_file, tmp_path):
+    study = load_study(study_file)
+    name = next(iter(study.runs))
+    blocked = tmp_path / "s/runs" / name
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/study.json").write_text("{}")
+    blocked.mkdir(parents=True)
+    (blocked / "mine.txt").write_text("mine")
+    with pytest.raises(PlaceboError, match=f"run {name} failed: .*mine|not a run directory"):
+        run_study(study, tmp_path / "s", 1, lambda p: None, pause=0.1)
+    assert (blocked / "mine.txt").read_text() == "mine"
+
+
+def test_a_damaged_baseline_is_measured_again(study_file, tmp_path):
+    text = study_file.read_text().replace('"ground_truth", ', "").replace("[1, 2]", "[1]")
+    study_file.write_text(text)
+    (one,) = run_study(load_study(study_file), tmp_path / "s", 1, lambda p: None, pause=0.1)
+    (shared,) = (tmp_path / "s/baselines").glob("*.parquet")
+    whole = shared.read_bytes()
+    shared.write_bytes(whole[:100])
+    shutil.rmtree(one.path)
+    run_study(load_study(study_file), tmp_path / "s", 1, lambda p: None, pause=0.1)
+    assert shared.read_bytes() == whole
 
 
 def test_killed_whole_it_goes_on(study_file, tmp_path):

@@ -75,6 +75,16 @@ def test_jsonl_problems(tmp_path):
         ("[]", "must be a JSON object"),
         ('{"problem": "x"}', "none of the fields answer"),
         ('{"problem": "x", "answer": 1}\n' * 2, "problem 2 repeats problem 1"),
+        ('{"problem": "", "answer": 1}', "must be a text, and not empty"),
+        ('{"problem": {"a": 1}, "answer": 1}', "must be a text"),
+        ('{"problem": "x", "answer": ""}', "an answer must be"),
+        ('{"problem": "x", "answer": [null]}', "an answer must be"),
+        ('{"problem": "x", "answer": []}', "list of answers is empty"),
+        ('{"problem": "x", "answer": NaN}', "an answer must be"),
+        ('{"problem": "x", "answer": "so\\nit is 3"}', "several lines"),
+        ('{"problem": "x", "answer": 1, "difficulty": 1' + "0" * 400 + "}", "must be a number"),
+        ('{"problem": "\\ud800", "answer": 1}', "not JSON"),
+        ('{"problem": "x", "answer": ' + "[" * 100000, "not JSON"),
     ],
 )
 def test_wrong_files_are_named(tmp_path, content, message):
@@ -91,6 +101,15 @@ def test_unusual_line_separators_belong_to_the_text(tmp_path):
     path.write_text(row + "\n\n", encoding="utf-8")
     (problem,) = load_problems(str(path))
     assert problem.question == question
+
+
+def test_gsm8k_answers_and_byte_order_marks(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    row = {"question": "12+5?", "answer": "12+5=<<12+5=17>>17\n#### 17", "cluster": None}
+    path.write_text("\ufeff" + json.dumps(row) + "\r\n", encoding="utf-8")
+    (problem,) = load_problems(str(path))
+    assert problem.golds == ("17",)
+    assert problem.cluster == problem.id
 
 
 def test_missing_sets_are_named(tmp_path):

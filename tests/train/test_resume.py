@@ -1,6 +1,7 @@
 """The same bytes, whatever happened on the way: repeated, killed anywhere, resumed."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.rundir import open_run
 from rlvr_placebo.text.problems import load_problems
 
@@ -44,9 +46,18 @@ def half_a_file(tensors, path, **_):
 def half_a_state(path, data):
     path.with_name("." + path.name + ".partial").write_bytes(data[:100])
 
+def die_after_the_result():
+    original = rundir.write_json
+    def wrapped(path, value):
+        original(path, value)
+        if path.name == "result.json":
+            die()
+    rundir.write_json = wrapped
+
 KILLS = {
     "": lambda: None,
     "generation": lambda: die_at_call(native, "draw", 260),
+    "between updates late": lambda: die_at_call(learner.Learner, "update", 6),
     "between updates": lambda: die_at_call(learner.Learner, "update", 4),
     "checkpoint": lambda: die_at_call(checkpoint, "save_file", 2, half_a_file),
     "state": lambda: die_at_call(state, "write_atomic", 3, half_a_state),
@@ -54,7 +65,7 @@ KILLS = {
     "first evaluation": lambda: die_at_call(native, "draw", 5),
     "metrics": lambda: die_at_call(rundir.RunDirectory, "append", 5),
     "result": lambda: die_at_call(rundir.RunDirectory, "finish", 1),
-    "after the result": lambda: die_at_call(rundir.Path, "unlink", 1),
+    "after the result": die_after_the_result,
 }
 out, benchmark, kill, reward = sys.argv[1:5]
 KILLS[kill]()
@@ -141,3 +152,59 @@ def test_a_finished_run_is_left_alone(uninterrupted, benchmark):
     before = {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("*") if p.is_file()}
     assert start(uninterrupted, benchmark) == 0
     assert {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("*") if p.is_file()} == before
+
+
+def interrupted(benchmark, out):
+    """A run killed in its third step, after a checkpoint and an evaluation."""
+    assert start(out, benchmark, "between updates late") == -signal.SIGKILL
+    assert (out / "checkpoints/checkpoint-2").is_dir()
+
+
+HOLES = {
+    "rollouts/step-000001.parquet": None,
+    "evaluations/step-000000.parquet": b"broken",
+    "checkpoints/checkpoint-2/model.safetensors": None,
+    "metrics.jsonl": b"",
+    "config.json": b"{}",
+    "state.safetensors": b"broken",
+}
+
+
+@pytest.mark.parametrize("name", HOLES)
+def test_a_damaged_run_is_not_resumed(benchmark, tmp_path, name):
+    out = tmp_path / "run"
+    interrupted(benchmark, out)
+    path = out / name
+    path.unlink() if HOLES[name] is None else path.write_bytes(HOLES[name])
+    assert start(out, benchmark) == 1  # an uncaught PlaceboError of the script above
+    assert not (out / "result.json").exists()
+
+
+def test_a_flipped_byte_of_the_state_is_seen(benchmark, tmp_path):
+    out = tmp_path / "run"
+    interrupted(benchmark, out)
+    data = bytearray((out / "state.safetensors").read_bytes())
+    data[-5] ^= 1
+    (out / "state.safetensors").write_bytes(data)
+    assert start(out, benchmark) == 1
+
+
+def test_a_finished_run_that_was_changed_is_refused(uninterrupted, benchmark, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(uninterrupted, out)
+    (out / "evaluations/step-000004.parquet").write_bytes(
+        (out / "evaluations/step-000000.parquet").read_bytes()
+    )
+    with pytest.raises(PlaceboError, match=r"damaged: evaluations/step-000004\.parquet"):
+        open_run(out).must_be_whole()
+    assert start(out, benchmark) == 1
+
+
+def test_a_linked_folder_is_refused(benchmark, tmp_path):
+    out, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    interrupted(benchmark, out)
+    (elsewhere / "checkpoint-50").mkdir(parents=True)
+    shutil.rmtree(out / "checkpoints")
+    (out / "checkpoints").symlink_to(elsewhere)
+    assert start(out, benchmark) == 1
+    assert (elsewhere / "checkpoint-50").is_dir()

@@ -40,7 +40,8 @@ class Listener:
 
 
 def short(reward="ground_truth", *settings, model="pocket/code-prior"):
-    return make_config(model, parse(reward), "pocket", parse_settings([*SMALL, *settings]))
+    chosen = parse_settings(SMALL) | parse_settings(settings)
+    return make_config(model, parse(reward), "pocket", chosen)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
+import os
 import re
 import sys
 import time
@@ -17,17 +19,26 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from rlvr_placebo.core.rundir import RunDirectory, write_json
 
 EVERY = 10.0  # seconds between two lines where there is no terminal
 
 
+class _Console(Console):
+    """A console whose reader may leave: what is then still to be said is dropped."""
+
+    def on_broken_pipe(self) -> None:
+        """Send the rest to nowhere, and go on."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 class _Bars:
     """One bar per activity on a terminal; elsewhere a line now and then."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True)
+        self.console = _Console(stderr=True)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(24),
@@ -56,8 +67,9 @@ class _Bars:
             self.bars.stop()
 
     def say(self, line: str) -> None:
-        """Print one line above the bars."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        """Print one line above the bars; a reader that has gone must not stop the work."""
+        with contextlib.suppress(OSError, ValueError):
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def show(self, what: str, done: int, total: int, note: str = "") -> None:
         """``done`` of ``total`` are done."""
@@ -158,7 +170,7 @@ def print_gains(runs: Sequence[RunDirectory], out: Path) -> None:
     from rlvr_placebo.analysis.arms import ERROR_IN_WORDS, gains
 
     entries = gains(runs)
-    console = Console(width=None if sys.stdout.isatty() else 80)
+    console = _Console(width=None if sys.stdout.isatty() else 80)
     for model, benchmark in dict.fromkeys((e["model"], e["benchmark"]) for e in entries):
         chosen = [e for e in entries if (e["model"], e["benchmark"]) == (model, benchmark)]
         console.print(_gain_table(f"{model} on {benchmark}: accuracy, per cent", chosen))
@@ -179,12 +191,12 @@ def print_gains(runs: Sequence[RunDirectory], out: Path) -> None:
 def _gain_table(title: str, entries: Sequence[Mapping[str, Any]]) -> Table:
     """The arms of one model on one benchmark; ``code`` is its share before and after training."""
     table = _table(title)
-    table.add_column("reward", no_wrap=True)
+    table.add_column("reward", overflow="fold", max_width=28)
     for name in ("T", "base", "final", "gain", "±", "code", "after", "n", "seeds"):
         table.add_column(name, justify="right", no_wrap=True)
     for e in entries:
         table.add_row(
-            e["reward"] if e["variant"] == "plain" else f"{e['reward']} [{e['variant']}]",
+            Text(e["reward"] if e["variant"] == "plain" else f"{e['reward']} [{e['variant']}]"),
             f"{e['temperature']:g}",
             *(_number(e[key], ".1f") for key in ("base", "final")),
             _number(e["gain"], "+.1f"),
@@ -199,7 +211,11 @@ def _gain_table(title: str, entries: Sequence[Mapping[str, Any]]) -> Table:
 def _table(title: str) -> Table:
     """A plain table that fits 80 columns."""
     return Table(
-        title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+        title=Text(title),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
 
 
@@ -219,15 +235,17 @@ SUMMARY = {
 
 def print_summary(model: str, summary: Sequence[Mapping[str, Any]], out: Path) -> None:
     """Print what one evaluation found."""
-    console = Console(width=None if sys.stdout.isatty() else 80)
+    console = _Console(width=None if sys.stdout.isatty() else 80)
     table = _table(f"{model}, per cent")
-    for name in ("benchmark", "T"):
-        table.add_column(name, no_wrap=True)
+    table.add_column("benchmark", overflow="fold", max_width=12)
+    table.add_column("T", no_wrap=True)
     for name in (*SUMMARY.values(), "n"):
         table.add_column(name, justify="right", no_wrap=True)
     for e in summary:
         cells = [percent(e[name]) for name in SUMMARY]
-        table.add_row(e["benchmark"], f"{e['temperature']:g}", *cells, str(e["accuracy"]["n"]))
+        table.add_row(
+            Text(e["benchmark"]), f"{e['temperature']:g}", *cells, str(e["accuracy"]["n"])
+        )
     console.print(table)
     console.print("± is one standard error over problems and decoding, clustered by template.")
     for e in summary:
@@ -252,7 +270,7 @@ def print_settings() -> None:
     for key in keys():
         values = [_show(_lookup(c, key.split("."))) for c in configs.values()]
         table.add_row(key, *values, meanings[key])
-    Console(width=None if sys.stdout.isatty() else 120).print(table, markup=False)
+    _Console(width=None if sys.stdout.isatty() else 120).print(table, markup=False)
 
 
 def _lookup(document: Any, path: list[str]) -> Any:  # noqa: ANN401

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import sys
+from collections.abc import Sequence
 
 from rlvr_placebo.core.errors import PlaceboError
 
@@ -24,14 +26,19 @@ def main(arguments: list[str] | None = None) -> int:
         disk), 130 after Ctrl-C.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    _safe_streams()
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
+            _check_text(given)
             command = _parse(given or ["--help"])
         command.run()
     except PlaceboError as error:
         print(f"placebo: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader has gone; what was to be written to disk is there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
     except OSError as error:
         print(f"placebo: {error}", file=sys.stderr)
         return 1
@@ -43,6 +50,23 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"placebo: {one_line(said.getvalue())}", file=sys.stderr)
         return leaving.code if isinstance(leaving.code, int) else 2
     return 0
+
+
+def _safe_streams() -> None:
+    """Output may be closed, or unable to show a character; neither may cost a run."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise PlaceboError(f"argument {argument!r} is not valid text") from None
 
 
 def _parse(arguments: list[str]):  # noqa: ANN202 (one of the command records)

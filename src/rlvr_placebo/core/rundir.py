@@ -18,6 +18,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -79,11 +80,24 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read the complete lines of a JSONL file; a torn last line (a crash) is left out."""
+    """Read the complete lines of a JSONL file; a torn last line (a crash) is left out.
+
+    Raises:
+        PlaceboError: a line is not a JSON object.
+    """
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        records = [json.loads(line) for line in lines[:-1] if line]
+    except ValueError as error:
+        raise PlaceboError(f"{path}: damaged ({error})") from None
+    if not all(isinstance(record, dict) for record in records):
+        raise PlaceboError(f"{path}: damaged (a line is not an object)")
+    return records
+
+
+FOLDERS = ("rollouts", "evaluations", "checkpoints")
 
 
 class RunDirectory:
@@ -92,13 +106,14 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         """Wrap a directory; nothing is read or written yet."""
         self.path = path
+        self._digests: dict[str, tuple[tuple[int, int], str]] = {}
 
     # ---- writing -------------------------------------------------------------------------------
 
     def append(self, name: str, record: Mapping[str, object]) -> None:
         """Append one line to ``metrics.jsonl`` or ``timings.jsonl``, durably."""
-        with (self.path / name).open("a") as stream:
-            stream.write(canonical_json(record) + "\n")
+        with (self.path / name).open("a", encoding="utf-8") as stream:
+            stream.write(canonical_json(_finite(record)) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
 
@@ -107,21 +122,24 @@ class RunDirectory:
 
         A checkpoint of ``step`` itself stays; ``step = -1`` empties the directory.
         """
-        kept = [r for r in read_jsonl(self.path / "metrics.jsonl") if r["step"] <= step]
+        kept = [r for r in read_jsonl(self.path / "metrics.jsonl") if r.get("step", 0) <= step]
         if kept or (self.path / "metrics.jsonl").exists():
             lines = "".join(canonical_json(record) + "\n" for record in kept)
             write_atomic(self.path / "metrics.jsonl", lines)
-        for folder in (".", "rollouts", "evaluations", "checkpoints"):
+        for folder in FOLDERS:
             for entry in sorted((self.path / folder).glob("*")):
                 if _STEP.fullmatch(entry.name) and _step_of(entry) > step:
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             for leftover in (self.path / folder).glob(".*.partial"):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                if _STEP.match(leftover.name[1:]):
+                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        for name in ("config.json", "metrics.jsonl", "environment.json", "result.json", STATE):
+            (self.path / f".{name}.partial").unlink(missing_ok=True)
 
     def finish(self, result: Mapping[str, object]) -> None:
         """Write ``result.json`` with the checksums of every checked file, and drop the state."""
-        checksums = {name: file_digest(self.path / name) for name in self.checked_files()}
-        write_json(self.path / "result.json", {**result, "schema": SCHEMA, "checksums": checksums})
+        document = {**result, "schema": SCHEMA, "checksums": self.checksums()}
+        write_json(self.path / "result.json", document)
         (self.path / STATE).unlink(missing_ok=True)
 
     # ---- reading -------------------------------------------------------------------------------
@@ -132,17 +150,34 @@ class RunDirectory:
         names = (p.relative_to(self.path).as_posix() for p in files)
         return sorted(n for n in names if n not in UNCHECKED and not n.endswith(".partial"))
 
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of every checked file; a file is read again only when it has changed."""
+        found = {}
+        for name in self.checked_files():
+            status = (self.path / name).stat()
+            mark = (status.st_size, status.st_mtime_ns)
+            if name not in self._digests or self._digests[name][0] != mark:
+                self._digests[name] = (mark, file_digest(self.path / name))
+            found[name] = self._digests[name][1]
+        return found
+
     def read_json(self, name: str) -> dict[str, Any]:
         """Read one JSON file of the directory."""
         try:
-            return json.loads((self.path / name).read_text())
+            document = json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise PlaceboError(f"{self.path / name}: cannot be read ({error})") from None
+        if not isinstance(document, dict):
+            raise PlaceboError(f"{self.path / name}: damaged (not a JSON object)")
+        return document
 
     @property
     def config(self) -> dict[str, Any]:
         """The run's configuration as it was written."""
-        return self.read_json("config.json")["config"]
+        config = self.read_json("config.json").get("config")
+        if not isinstance(config, dict):
+            raise PlaceboError(f"{self.path / 'config.json'}: damaged (it has no config)")
+        return config
 
     def must_be(self, config: Mapping[str, object]) -> None:
         """Refuse a directory that holds a run of another configuration.
@@ -150,9 +185,8 @@ class RunDirectory:
         Raises:
             PlaceboError: the entries that differ are named.
         """
-        there = self.read_json("config.json")
-        if there["config_hash"] != digest(config):
-            keys = sorted(differences(there["config"], json.loads(canonical_json(config))))
+        keys = sorted(differences(self.config, json.loads(canonical_json(config))))
+        if keys:
             raise PlaceboError(
                 f"{self.path}: holds a run with another configuration ({', '.join(keys)} differ); "
                 "choose another --out"
@@ -169,18 +203,58 @@ class RunDirectory:
 
     def evaluation(self, step: int) -> pa.Table:
         """Every sample of the evaluation after ``step`` (0: before training)."""
-        import pyarrow.parquet as pq
+        return read_table(self.path / "evaluations" / f"step-{step:06d}.parquet")
 
-        return pq.read_table(self.path / "evaluations" / f"step-{step:06d}.parquet")
+    def damaged_files(self, checksums: Mapping[str, str] | None = None) -> list[str]:
+        """Names of files that are missing, stray, or differ from their checksums.
 
-    def damaged_files(self) -> list[str]:
-        """Names of files that are missing or differ from the checksums in ``result.json``."""
-        checksums = self.read_json("result.json")["checksums"]
-        present = set(self.checked_files())
-        wrong = {
-            n for n in checksums.keys() & present if file_digest(self.path / n) != checksums[n]
-        }
-        return sorted(wrong | (checksums.keys() ^ present))
+        Args:
+            checksums: what they should be; by default what ``result.json`` says.
+        """
+        wanted = self.read_json("result.json").get("checksums") if checksums is None else checksums
+        if not isinstance(wanted, Mapping):
+            return ["result.json"]
+        found = self.checksums()
+        return sorted(n for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n))
+
+    def must_be_whole(self, checksums: Mapping[str, str] | None = None) -> None:
+        """Refuse a directory whose files are not those that the run wrote.
+
+        Raises:
+            PlaceboError: the files that are missing, stray or changed are named.
+        """
+        damaged = self.damaged_files(checksums)
+        if damaged:
+            more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+            raise PlaceboError(
+                f"{self.path}: damaged: {', '.join(damaged[:3])}{more} (missing, stray or changed "
+                "since they were written); delete the directory and run again"
+            )
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a Parquet file.
+
+    Raises:
+        PlaceboError: it is missing or broken.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise PlaceboError(f"{path}: missing or damaged ({reason})") from None
+
+
+def _finite(value: object) -> object:
+    """JSON has no infinity: what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _STEP = re.compile(r"(?:step-(\d{6,})\.parquet|checkpoint-(\d+))")
@@ -260,6 +334,9 @@ def _claimed(run: RunDirectory, config: Mapping[str, object], resume: bool) -> R
             f"{run.path}: output directory in use; add --resume to go on with the run in it, "
             "or choose another --out"
         )
+    for folder in FOLDERS:
+        if (run.path / folder).is_symlink():
+            raise PlaceboError(f"{run.path / folder}: is a link; a run writes only into itself")
     open_run(run.path).must_be(config)
     return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -107,11 +108,13 @@ def from_hf(config: Mapping[str, Any], where: str) -> Architecture:
         raise PlaceboError(
             f"{where}: model type {kind!r} is not supported; {suggest(kind, STYLES)}"
         )
-    _refuse_unsupported(config, where)
     rope = _rope(config)
+    if not isinstance(rope, Mapping):
+        raise PlaceboError(f"{where}: the rotary settings are not an object")
+    _refuse_unsupported(config, rope, where)
     try:
         heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
-        return Architecture(
+        architecture = Architecture(
             model_type=kind,
             vocab_size=int(config["vocab_size"]),
             hidden_size=hidden,
@@ -128,19 +131,35 @@ def from_hf(config: Mapping[str, Any], where: str) -> Architecture:
         )
     except KeyError as missing:
         raise PlaceboError(f"{where}: has no entry {missing}") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
         raise PlaceboError(f"{where}: {error}") from None
+    _check_sizes(architecture, where)
+    return architecture
+
+
+def _check_sizes(a: Architecture, where: str) -> None:
+    """Refuse sizes that no decoder has, before anything is built of them."""
+    sizes = (a.vocab_size, a.hidden_size, a.layers, a.heads, a.kv_heads, a.head_dim,
+             a.intermediate_size, a.max_positions)  # fmt: skip
+    if min(sizes) < 1 or max(sizes) > 10_000_000 or a.layers > 1000:
+        raise PlaceboError(f"{where}: a size is not positive, or far too large")
+    if a.heads % a.kv_heads or a.head_dim % 2:
+        raise PlaceboError(f"{where}: heads must divide by key-value heads, head_dim by 2")
+    if not (0 < a.rms_norm_eps < 1 and 0 < a.rope_theta < math.inf):
+        raise PlaceboError(f"{where}: rms_norm_eps or rope_theta is out of range")
 
 
 def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Rotary settings, in the way of ``transformers`` 5 or the older one."""
-    old = {"rope_theta": config.get("rope_theta", 10000.0), **(config.get("rope_scaling") or {})}
+    scaling = config.get("rope_scaling") or {}
+    if not isinstance(scaling, Mapping):
+        return scaling
+    old = {"rope_theta": config.get("rope_theta", 10000.0), **scaling}
     return config.get("rope_parameters") or old
 
 
-def _refuse_unsupported(config: Mapping[str, Any], where: str) -> None:
+def _refuse_unsupported(config: Mapping[str, Any], rope: Mapping[str, Any], where: str) -> None:
     """Refuse features that would silently give other logits."""
-    rope = _rope(config)
     kind = rope.get("rope_type", rope.get("type", "default"))
     refused = {
         f"rope type {kind!r}": kind != "default",

@@ -6,6 +6,7 @@ import importlib.resources
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ def locate(name: str) -> Path:
     families = shipped_families()
     if name in families:
         return families[name]
+    if not name.strip() or len(name) > 4000:
+        raise PlaceboError(f"unknown model {name[:40]!r}; {suggest(name[:40], families)}")
     path = Path(name)
     if path.is_dir():
         if not (path / "config.json").exists():
@@ -100,9 +103,10 @@ def weight_files(folder: Path) -> list[Path]:
         PlaceboError: a file is missing.
     """
     if (folder / INDEX).exists():
-        names = sorted(set(_read_json(folder / INDEX).get("weight_map", {}).values()))
-        if not names:
-            raise PlaceboError(f"{folder / INDEX}: names no weight files")
+        named = _read_json(folder / INDEX).get("weight_map")
+        names = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
+        if not names or any(Path(n).is_absolute() or ".." in Path(n).parts for n in names):
+            raise PlaceboError(f"{folder / INDEX}: names no weight files inside the checkpoint")
         files = [folder / name for name in names]
     else:
         files = [folder / WEIGHTS]
@@ -155,9 +159,11 @@ def _check_shapes(model: Decoder, tensors: dict[str, torch.Tensor], folder: Path
             raise PlaceboError(f"{folder}: the weights lack {name}, which config.json asks for")
         if name not in wanted:
             raise PlaceboError(f"{folder}: the weights hold {name}, unknown to config.json")
-        if tuple(tensors[name].shape) != wanted[name]:
-            got = tuple(tensors[name].shape)
+        got = tuple(tensors[name].shape)
+        if got != wanted[name]:
             raise PlaceboError(f"{folder}: {name} has shape {got}, config.json says {wanted[name]}")
+        if not tensors[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
+            raise PlaceboError(f"{folder}: {name} holds values that are not finite numbers")
 
 
 def stop_tokens(folder: Path) -> list[int]:
@@ -166,8 +172,11 @@ def stop_tokens(folder: Path) -> list[int]:
         path = folder / name
         declared = _read_json(path).get("eos_token_id") if path.exists() else None
         if declared is not None:
-            return declared if isinstance(declared, list) else [declared]
-    return []
+            ids = declared if isinstance(declared, list) else [declared]
+            if not ids or any(type(i) is not int or i < 0 for i in ids):
+                raise PlaceboError(f"{path}: eos_token_id {declared!r} is no token id")
+            return ids
+    raise PlaceboError(f"{folder}: names no end-of-text token (eos_token_id)")
 
 
 def load(name: str) -> Checkpoint:
@@ -179,10 +188,13 @@ def load(name: str) -> Checkpoint:
     folder = locate(name)
     model = load_model(folder)
     tokenizer = load_tokenizer(folder)
-    if tokenizer.size > model.architecture.vocab_size:
+    ids, rows = (
+        max(tokenizer.size, *(s + 1 for s in tokenizer.stops)),
+        model.architecture.vocab_size,
+    )
+    if ids > rows:
         raise PlaceboError(
-            f"{folder}: the tokenizer has {tokenizer.size} ids, the model only "
-            f"{model.architecture.vocab_size}"
+            f"{folder}: the tokenizer has ids up to {ids - 1}, the model {rows} rows"
         )
     return Checkpoint(model, tokenizer, digest_of(folder, tokenizer))
 
@@ -195,7 +207,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 def digest_of(folder: Path, tokenizer: Tokenizer) -> str:
     """Hash of everything in a checkpoint that decides what it generates."""
     paths = [*weight_files(folder), folder / "config.json", *tokenizer.files]
-    return digest({p.name: file_digest(p) for p in paths} | {"stops": list(tokenizer.stops)})
+    files = {p.relative_to(folder).as_posix(): file_digest(p) for p in paths}
+    return digest({**files, "stops": list(tokenizer.stops)})
 
 
 def save(model: Decoder, tokenizer: Tokenizer, folder: Path) -> None:
@@ -204,21 +217,31 @@ def save(model: Decoder, tokenizer: Tokenizer, folder: Path) -> None:
     Args:
         model: the decoder; written as float32 under Hugging Face names, unfused.
         tokenizer: its files are copied as they are.
-        folder: must not exist, or be an older version of the same checkpoint.
+        folder: must not exist, or be empty.
+
+    Raises:
+        PlaceboError: the folder holds something.
+        OSError: the disk is full, or the like.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
-    write_configuration(model.architecture, tokenizer.stops, partial)
-    for path in tokenizer.files:
-        shutil.copyfile(path, partial / path.name)
-    _sync(partial)
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    name = f".{folder.name}."
+    partial = Path(tempfile.mkdtemp(prefix=name, suffix=".partial", dir=folder.parent))
+    try:
+        partial.chmod(0o755)
+        tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+        save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
+        write_configuration(model.architecture, tokenizer.stops, partial)
+        for path in tokenizer.files:
+            shutil.copyfile(path, partial / path.name)
+        _sync(partial)
+        if folder.exists() and any(folder.iterdir()):
+            raise PlaceboError(f"{folder}: is not empty; choose another folder")
+        partial.rename(folder)
+    except SafetensorError as error:
+        raise OSError(f"{folder}: cannot be written ({error})") from None
+    finally:
+        if partial.exists():
+            shutil.rmtree(partial)
 
 
 def write_configuration(a: Architecture, stops: tuple[int, ...], folder: Path) -> None:

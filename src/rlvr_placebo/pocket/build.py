@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rlvr_placebo.core.errors import PlaceboError, suggest
-from rlvr_placebo.core.rundir import locked
 from rlvr_placebo.model.checkpoint import save
 from rlvr_placebo.pocket.pretrain import Pretraining, pretrain
 from rlvr_placebo.pocket.prior import FAMILIES
@@ -39,10 +38,10 @@ def build(
         raise PlaceboError(f"unknown family {family!r}; {suggest(family, FAMILIES)}")
     if seed < 0 or (steps is not None and steps < 1):
         raise PlaceboError("--seed must be 0 or more, --steps 1 or more")
-    if out.exists():
+    if out.is_file() or (out.exists() and any(out.iterdir())):
         raise PlaceboError(f"{out}: exists already; choose another --out")
     settings = Pretraining() if steps is None else replace(Pretraining(), steps=steps)
-    with locked(out), TemporaryDirectory() as scratch:
+    with TemporaryDirectory() as scratch:
         write_vocabulary(Path(scratch))
         tokenizer = Tokenizer(Path(scratch), stops=[0])
         model = pretrain(

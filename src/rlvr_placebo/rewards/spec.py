@@ -22,6 +22,7 @@ from rlvr_placebo.rewards.compose import All, Not, WeightedSum
 from rlvr_placebo.rewards.placebo import Constant, Random, Shuffle
 from rlvr_placebo.rewards.protocol import PerCompletion, Reward
 
+LONGEST = 1000
 Spec = str | dict[str, list[Any]]
 
 
@@ -149,15 +150,24 @@ def parse(text: str) -> Spec:
         PlaceboError: the text is neither, or the reward it names cannot be made.
     """
     path = Path(text)
-    spec = _read_file(path) if path.suffix in (".json", ".toml") else _parse_call(text.strip())
-    build(spec)
+    try:
+        spec = _read_file(path) if path.suffix in (".json", ".toml") else _parse_call(text.strip())
+        build(spec)
+    except RecursionError:
+        raise PlaceboError(f"reward {text[:40]!r}: nested too deeply") from None
+    except OverflowError:
+        raise PlaceboError(f"reward {text[:40]!r}: a number is too large") from None
+    if len(describe(spec)) > LONGEST:
+        raise PlaceboError(
+            f"reward {text[:40]!r}: longer than {LONGEST} characters when written out"
+        )
     return spec
 
 
 def _read_file(path: Path) -> Spec:
     """Read a specification from a JSON or TOML file (in TOML under the key ``reward``)."""
     try:
-        raw = path.read_text()
+        raw = path.read_text(encoding="utf-8-sig")
         data = json.loads(raw) if path.suffix == ".json" else tomllib.loads(raw)
     except OSError as error:
         raise PlaceboError(f"reward file {path}: cannot be read ({error.strerror})") from None

@@ -36,19 +36,24 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: Sampling) -> Drawn:
         PlaceboError: the logits are not finite.
     """
     if sampling.temperature == 0:
+        _check(logits_BV.amax(-1))
         tokens_B = logits_BV.argmax(-1)
         zeros_B = torch.zeros(len(tokens_B))
         return Drawn(tokens_B, zeros_B, zeros_B)
     logprobs_BV = sampled_logprobs(logits_BV, sampling)
     probs_BV = logprobs_BV.exp()
     cdf_BV = probs_BV.cumsum(-1, dtype=torch.float64)
-    if not torch.isfinite(cdf_BV[:, -1]).all():
-        raise PlaceboError("the model's logits are not finite: its weights are broken")
+    _check(cdf_BV[:, -1])
     target_B1 = (uniforms_B * cdf_BV[:, -1])[:, None]
     tokens_B = torch.searchsorted(cdf_BV, target_B1, right=True)[:, 0]
     chosen_B = logprobs_BV.gather(-1, tokens_B[:, None])[:, 0]
     entropies_B = -torch.xlogy(probs_BV, probs_BV).sum(-1)
     return Drawn(tokens_B, chosen_B, entropies_B)
+
+
+def _check(numbers_B: Tensor) -> None:
+    if not torch.isfinite(numbers_B).all():
+        raise PlaceboError("the model's logits are not finite: its weights are broken")
 
 
 def sampled_logprobs(logits_BV: Tensor, sampling: Sampling) -> Tensor:

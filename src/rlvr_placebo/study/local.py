@@ -104,8 +104,12 @@ class _Pool:
         self.study, self.out, self.workers = study, out, workers
         identities = _Identities()
         for name, config in study.runs.items():
+            identity = identities.of(
+                config
+            )  # whatever it names must be there before any run starts
             if self._run(name).finished:
-                self._run(name).must_be(identities.of(config))
+                self._run(name).must_be(identity)
+                self._run(name).must_be_whole()
         self.waiting = [name for name in study.runs if not self._run(name).finished]
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.tries: dict[str, int] = {}
@@ -143,7 +147,12 @@ class _Pool:
         if status < 0 and self.tries[name] < TRIES:  # killed by a signal
             self.waiting.insert(0, name)
             return
-        lines = (self.out / "logs" / f"{name}.txt").read_text(errors="replace").strip().splitlines()
+        lines = (
+            (self.out / "logs" / f"{name}.txt")
+            .read_text(encoding="utf-8", errors="replace")
+            .strip()
+            .splitlines()
+        )
         reason = lines[-1] if lines else f"exit status {status}"
         raise PlaceboError(f"run {name} failed: {reason}")
 

@@ -12,7 +12,7 @@ from typing import Any
 from rlvr_placebo.core.errors import PlaceboError, suggest
 from rlvr_placebo.core.rundir import digest
 from rlvr_placebo.rewards.spec import canonical, describe, parse
-from rlvr_placebo.train.config import RunConfig, make_config
+from rlvr_placebo.train.config import RunConfig, flat_settings, make_config
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def load_study(path: Path) -> Study:
         PlaceboError: the file cannot be read, or an entry does not fit; the entry is named.
     """
     try:
-        document = tomllib.loads(path.read_text())
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PlaceboError(f"study {path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
@@ -73,14 +73,24 @@ def _runs(document: Mapping[str, Any]) -> dict[str, RunConfig]:
             spec = parse(reward) if isinstance(reward, str) else canonical(reward)
             for variant in variants:
                 changes = _table(variants, variant)
+                for key in ("seed", "variant"):
+                    if key in changes or key in settings_of_all:
+                        raise PlaceboError(
+                            f"setting {key!r}: the study itself gives it to each run"
+                        )
                 for seed in _list(document, "seeds", (int,)):
-                    settings = {**settings_of_all, **changes}
-                    settings |= {"seed": seed, "variant": variant}
+                    own = {"seed": seed, "variant": variant}
+                    settings = _merged(settings_of_all, changes) | own
                     config = make_config(model, spec, recipe, settings)
                     if run_name(config) in runs:
                         raise PlaceboError(f"run {run_name(config)} is asked for twice")
                     runs[run_name(config)] = config
     return runs
+
+
+def _merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of all runs with those of a variant over them, by full key."""
+    return flat_settings(settings) | flat_settings(changes)
 
 
 def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -107,4 +117,4 @@ def run_name(config: RunConfig) -> str:
     """Name of a run's directory: readable, and unique by the hash of its configuration."""
     parts = (config.model.split("/")[-1], describe(config.reward), config.variant)
     readable = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", p).strip("_") for p in parts)
-    return f"{readable}-s{config.seed}-{digest(config.as_dict())[:8]}"
+    return f"{readable[:80]}-s{config.seed}-{digest(config.as_dict())[:8]}"

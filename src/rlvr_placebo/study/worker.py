@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     launcher, document, out, baselines = arguments
     leash = _Leashed(int(launcher))
     torch.set_num_threads(1)
-    config = from_dict(json.loads(Path(document).read_text()))
+    config = from_dict(json.loads(Path(document).read_text(encoding="utf-8")))
     try:
         _patiently(lambda: run(config, Path(out), True, leash, Path(baselines)))
     except PlaceboError as error:

@@ -296,7 +296,7 @@ def pocket_set(name: str) -> list[Problem]:
     base, at, argument = name.partition("@")
     if base not in SETS or (at and base not in ("pocket-train", "pocket-fresh")):
         raise PlaceboError(f"unknown problem set {name!r}; known: {', '.join(SETS)}")
-    if at and not argument.isdecimal():
+    if at and not (argument.isdecimal() and len(argument) <= 18):
         raise PlaceboError(f"{name!r}: a whole number must follow the @")
     number = int(argument) if at else None
     if base == "pocket-train":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rlvr_placebo.core.seeds import generator_for
 from rlvr_placebo.text.pocket import SETS, pocket_set
 
 QUESTION_KEYS = ("problem", "question", "prompt")
-ANSWER_KEYS = ("answer", "gold", "solution")
+ANSWER_KEYS = ("answer", "gold")
 
 
 def load_problems(name: str) -> list[Problem]:
@@ -35,7 +36,7 @@ def load_problems(name: str) -> list[Problem]:
             f"{suggest(name, SETS)}"
         )
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise PlaceboError(f"{path}: cannot be read ({reason})") from None
@@ -53,25 +54,52 @@ def _from_line(line: str, where: str, source: str) -> Problem:
     """Read one line of a problem file."""
     try:
         row = json.loads(line)
-    except ValueError as error:
-        raise PlaceboError(f"{where}: not JSON ({error})") from None
+        line.encode()
+        json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
+        raise PlaceboError(f"{where}: not JSON ({str(error)[:80]})") from None
     if not isinstance(row, dict):
         raise PlaceboError(f"{where}: a problem must be a JSON object")
     question, answer = _field(row, QUESTION_KEYS, where), _field(row, ANSWER_KEYS, where)
+    if not isinstance(question, str) or not question.strip():
+        raise PlaceboError(f"{where}: the question must be a text, and not empty")
     answers = answer if isinstance(answer, list) else [answer]
-    messages = ({"role": "user", "content": str(question)},)
-    golds = tuple(str(a) for a in answers)
+    messages = ({"role": "user", "content": question},)
+    golds = tuple(_gold(a, where) for a in answers)
+    if not golds:
+        raise PlaceboError(f"{where}: the list of answers is empty")
     identity = problem_id(messages, golds)
     difficulty = row.get("difficulty")
+    if difficulty is not None and not _is_number(difficulty):
+        raise PlaceboError(f"{where}: difficulty must be a number")
     return Problem(
         id=identity,
         messages=messages,
         golds=golds,
-        cluster=str(row.get("cluster", identity)),
+        cluster=identity if row.get("cluster") is None else str(row["cluster"]),
         source=source,
         split=str(row.get("split", "test")),
-        difficulty=float(difficulty) if isinstance(difficulty, int | float) else None,
+        difficulty=None if difficulty is None else float(difficulty),
     )
+
+
+def _is_number(value: object) -> bool:
+    """Whether a JSON value is a finite number that a float can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) < 10**300 if isinstance(value, int) else math.isfinite(value)
+
+
+def _gold(answer: object, where: str) -> str:
+    """One gold answer; of a worked solution in GSM8K's way, what stands behind ``####``."""
+    if _is_number(answer):
+        return str(answer)
+    if not isinstance(answer, str) or not answer.strip():
+        raise PlaceboError(f"{where}: an answer must be a text or a number, and not empty")
+    gold = answer.rsplit("####", 1)[-1].strip()
+    if not gold or "\n" in gold:
+        raise PlaceboError(f"{where}: the answer has several lines; give the final answer alone")
+    return gold
 
 
 def _field(row: dict[str, Any], keys: Sequence[str], where: str) -> Any:  # noqa: ANN401

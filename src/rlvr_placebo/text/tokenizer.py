@@ -63,7 +63,12 @@ class Tokenizer:
             raise PlaceboError(f"{path}: not a JSON object")
         token = declared.get("bos_token")
         token = token.get("content") if isinstance(token, dict) else token
-        return self._fast.token_to_id(token) if token and declared.get("add_bos_token") else None
+        if not token or not declared.get("add_bos_token"):
+            return None
+        number = self._fast.token_to_id(token) if isinstance(token, str) else None
+        if number is None:
+            raise PlaceboError(f"{path}: bos_token {token!r} is not in the vocabulary")
+        return number
 
     @property
     def size(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rlvr_placebo.behaviours.detectors import label
-from rlvr_placebo.core.records import Finish, Group, Problem, Rollout
+from rlvr_placebo.core.records import Finish, Group, Problem, Rollout, Score, Status
 from rlvr_placebo.core.seeds import generator_for, seed_for
 from rlvr_placebo.learner.batch import rewards_of
 from rlvr_placebo.rollout.protocol import Sampling
@@ -52,10 +53,17 @@ def reward(trial: Trial, groups: list[Group], step: int) -> list[Group]:
     for group in groups:
         first = group.rollouts[0].sample
         rng = generator_for(trial.config.seed, step, group.problem.id, first, "reward")
-        scores = trial.reward(group, rng)
+        scores = [_known(s) for s in trial.reward(group, rng)]
         rollouts = zip(group.rollouts, scores, strict=True)
         scored.append(replace(group, rollouts=tuple(replace(r, score=s) for r, s in rollouts)))
     return scored
+
+
+def _known(score: Score) -> Score:
+    """A reward that is not a finite number is unknown."""
+    if score.reward is None or math.isfinite(score.reward):
+        return score
+    return replace(score, reward=None, status=Status.ERROR)
 
 
 def describe(groups: list[Group]) -> dict[str, Any]:

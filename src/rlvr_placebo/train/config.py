@@ -99,11 +99,26 @@ def make_config(
     if recipe not in RECIPES:
         raise PlaceboError(f"unknown recipe {recipe!r}; {suggest(recipe, RECIPES)}")
     config = RunConfig(model=model, reward=canonical(reward))
-    chosen = {full_key(key): value for key, value in _flatten(settings or {})}
+    chosen = flat_settings(settings or {})
     for key, value in {**RECIPES[recipe], **chosen}.items():
         config = _replace(config, key.split("."), value)
     check(config)
     return config
+
+
+def flat_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by full dotted key, from nested tables or short keys.
+
+    Raises:
+        PlaceboError: a key is unknown, ambiguous, or given twice in two spellings.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in _flatten(settings):
+        full = full_key(key)
+        if full in flat:
+            raise PlaceboError(f"setting {full} is given twice")
+        flat[full] = value
+    return flat
 
 
 def from_dict(document: Mapping[str, Any]) -> RunConfig:
@@ -126,6 +141,8 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
         if not equals:
             raise PlaceboError(f"--set {pair}: write key=value")
         full = full_key(key.strip())
+        if full in settings:
+            raise PlaceboError(f"setting {full} is given twice")
         settings[full] = _read(full, text.strip())
     return settings
 

@@ -9,10 +9,10 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rlvr_placebo.analysis.summary import summarize
-from rlvr_placebo.core.rundir import RunDirectory, write_atomic, write_table
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.rundir import RunDirectory, read_table, write_atomic, write_table
 from rlvr_placebo.evaluate.evaluate import evaluate
 from rlvr_placebo.train.trial import Benchmark, Trial
 from rlvr_placebo.train.watch import Watch
@@ -36,7 +36,7 @@ def evaluate_after(
         write_table(path, _measure(trial, step, watch))
     else:
         write_atomic(path, _shared(trial, baselines, watch).read_bytes())
-    summary = summarize(pq.read_table(path))
+    summary = summarize(read_table(path))
     contracts = [b.contract.as_dict() for b in trial.benchmarks]
     record = {"kind": "evaluation", "step": step, "contracts": contracts, "summary": summary}
     directory.append("metrics.jsonl", record)
@@ -67,9 +67,17 @@ def _shared(trial: Trial, baselines: Path, watch: Watch) -> Path:
     path = baselines / f"{trial.baseline_key}.parquet"
     baselines.mkdir(parents=True, exist_ok=True)
     with _locked(baselines / f"{trial.baseline_key}.lock"):
-        if not path.exists():
+        if not _readable(path):
             write_table(path, _measure(trial, 0, watch))
     return path
+
+
+def _readable(path: Path) -> bool:
+    """Whether a shared evaluation is there and whole; a damaged one is measured again."""
+    try:
+        return path.exists() and read_table(path).num_rows > 0
+    except PlaceboError:
+        return False
 
 
 @contextlib.contextmanager

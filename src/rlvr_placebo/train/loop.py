@@ -49,6 +49,7 @@ def run(
     trial = prepare(config)
     with claim(out, trial.document, resume) as directory:
         if directory.finished:
+            directory.must_be_whole()
             (out / STATE).unlink(missing_ok=True)
             return directory
         write_json(out / "environment.json", environment())

@@ -14,13 +14,13 @@ WINDOW = 10
 
 
 def check_fit(
-    config: RunConfig, pool: int, prompts: Sequence[Sequence[int]], max_positions: int, stops: int
+    config: RunConfig, pool: int, prompts: Sequence[Sequence[int]], max_positions: int
 ) -> None:
     """Refuse what cannot work, once the model and the problems are known.
 
     Raises:
         PlaceboError: a prompt and its completion exceed the model's positions, a prompt is empty,
-            the pool is smaller than a step, or the model has no stop token.
+            or the pool is smaller than a step.
     """
     if pool < config.rollout.problems:
         raise PlaceboError(
@@ -31,8 +31,6 @@ def check_fit(
         raise PlaceboError("a prompt has no tokens")
     check_length(prompts, max(config.rollout.max_tokens, config.evaluation.max_tokens),
                  max_positions)  # fmt: skip
-    if stops == 0:
-        raise PlaceboError(f"model {config.model}: names no end-of-text token (eos_token_id)")
 
 
 def check_length(prompts: Sequence[Sequence[int]], max_tokens: int, max_positions: int) -> None:

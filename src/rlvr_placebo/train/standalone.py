@@ -47,6 +47,7 @@ def evaluate_model(
     config = {"model": model, "model_digest": checkpoint.digest, "contracts": contracts}
     with claim(out, config, resume) as directory:
         if directory.finished:
+            directory.must_be_whole()
             return directory.metrics("evaluation")[0]["summary"]
         directory.rewind(-1)
         write_json(out / "environment.json", environment())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save
 
-from rlvr_placebo.core.rundir import STATE, RunDirectory, write_atomic
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.rundir import STATE, RunDirectory, canonical_json, write_atomic
 from rlvr_placebo.learner.learner import Learner
 from rlvr_placebo.model.checkpoint import read_tensors
 
@@ -15,7 +19,18 @@ from rlvr_placebo.model.checkpoint import read_tensors
 def save_state(run: RunDirectory, learner: Learner, step: int) -> None:
     """Replace the state: everything up to and including ``step`` is now on disk."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in learner.state().items()}
-    write_atomic(run.path / STATE, save({**tensors, "step": torch.tensor(step)}))
+    tensors["step"] = torch.tensor(step)
+    marks = {"files": canonical_json(run.checksums()), "tensors": _digest(tensors)}
+    write_atomic(run.path / STATE, save(tensors, metadata=marks))
+
+
+def _digest(tensors: dict[str, torch.Tensor]) -> str:
+    """Hash of all tensors, by name."""
+    state = hashlib.sha256()
+    for name in sorted(tensors):
+        state.update(name.encode())
+        state.update(tensors[name].numpy().tobytes())
+    return state.hexdigest()
 
 
 def restore(run: RunDirectory, learner: Learner) -> int:
@@ -23,12 +38,21 @@ def restore(run: RunDirectory, learner: Learner) -> int:
 
     Returns:
         That step, or −1 where not even the evaluation before training is there.
+
+    Raises:
+        PlaceboError: the state, or a file written before it, is not what it was.
     """
     path: Path = run.path / STATE
-    step = -1
-    if path.exists():
-        tensors = read_tensors(path)
-        step = int(tensors.pop("step"))
-        learner.load_state(tensors)
+    if not path.exists():
+        run.rewind(-1)
+        return -1
+    tensors = read_tensors(path)
+    with safe_open(path, framework="pt") as opened:
+        marks = opened.metadata() or {}
+    if marks.get("tensors") != _digest(tensors):
+        raise PlaceboError(f"{path}: damaged; delete {run.path} and run again")
+    step = int(tensors.pop("step"))
     run.rewind(step)
+    run.must_be_whole(json.loads(marks["files"]))
+    learner.load_state(tensors)
     return step

@@ -116,7 +116,7 @@ def prepare(config: RunConfig) -> Trial:
     how = config.evaluation
     benchmarks = make_benchmarks(how.benchmarks, config.template, tokenizer, how)
     asked = [*prompts.values(), *(p for b in benchmarks for p in b.prompts)]
-    check_fit(config, len(pool), asked, model.architecture.max_positions, len(tokenizer.stops))
+    check_fit(config, len(pool), asked, model.architecture.max_positions)
     rollout = config.rollout
     document = identity(config, checkpoint.digest, pool, benchmarks)
     return Trial(
