@@ -290,13 +290,14 @@ def locked(path: Path) -> Generator[None]:
         BusyError: another process holds it.
         PlaceboError: it is a file, or cannot be made.
     """
-    if path.exists() and not path.is_dir():
-        raise PlaceboError(f"{path}: is a file; choose a directory for --out")
     try:
+        if path.exists() and not path.is_dir():
+            raise PlaceboError(f"{path}: is a file; choose a directory for --out")
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path, os.O_RDONLY)
     except OSError as error:
-        raise PlaceboError(f"{path}: cannot be used for output ({error.strerror})") from None
+        shown = str(path) if len(str(path)) < 200 else f"{str(path)[:200]}…"
+        raise PlaceboError(f"{shown}: cannot be used for output ({error.strerror})") from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
