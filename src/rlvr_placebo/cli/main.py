@@ -25,8 +25,17 @@ def main(arguments: list[str] | None = None) -> int:
         0; with one line on standard error 2 after a user's mistake, 1 when the system fails (a full
         disk), 130 after Ctrl-C.
     """
-    given = sys.argv[1:] if arguments is None else arguments
     _safe_streams()
+    status = _run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.stdout.flush()
+    except OSError:  # the reader has gone; what was to be written to disk is there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+def _run(given: list[str]) -> int:
+    """Carry out one command and turn whatever ends it into an exit status."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -36,8 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     except PlaceboError as error:
         print(f"placebo: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader has gone; what was to be written to disk is there
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except BrokenPipeError:
         return 0
     except OSError as error:
         print(f"placebo: {error}", file=sys.stderr)
