@@ -32,6 +32,12 @@ ADVANTAGES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+def differ(rewards: Sequence[float | None]) -> bool:
+    """Whether a group's known rewards differ by more than rounding: if not, it trains nothing."""
+    values = [r for r in rewards if r is not None]
+    return len(values) >= 2 and float(np.ptp(values)) > ROUNDING * float(np.abs(values).max())
+
+
 def advantages(rewards: Sequence[float | None], kind: str) -> np.ndarray:
     """Advantages of one group.
 
@@ -49,6 +55,6 @@ def advantages(rewards: Sequence[float | None], kind: str) -> np.ndarray:
     known = np.array([r is not None for r in rewards])
     values = np.array([r for r in rewards if r is not None], dtype=np.float64)
     result = np.zeros(len(rewards))
-    if len(values) >= 2 and np.ptp(values) > ROUNDING * np.abs(values).max():
+    if differ(rewards):
         result[known] = ADVANTAGES[kind](values)
     return result

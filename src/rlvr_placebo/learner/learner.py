@@ -136,9 +136,6 @@ class Learner:
         )
         loss, sums = policy_loss(scored.logprobs_BC, tokens, divisor, self.loss_config)
         sums["entropy"] = (scored.entropies_BC * micro.mask_BC).sum()
-        if reference_BC is not None:
-            distance = (reference_BC - scored.logprobs_BC.detach()) * micro.mask_BC
-            sums["kl"] = (distance.exp() - distance - 1).sum()
         return loss, sums
 
     def _clip_gradient(self) -> float:

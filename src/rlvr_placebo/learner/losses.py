@@ -103,15 +103,19 @@ def policy_loss(
     loss_BC = -torch.minimum(ratio_BC * advantages_B1, clipped_BC * advantages_B1)
     if proximal_BC is not None:
         loss_BC = loss_BC * (proximal_BC - batch.rollout_logprobs_BC).exp()
+    kl_BC = None
     if batch.reference_logprobs_BC is not None:
         distance_BC = (batch.reference_logprobs_BC - logprobs_BC) * mask_BC
-        loss_BC = loss_BC + config.kl * (distance_BC.exp() - distance_BC - 1)
+        kl_BC = distance_BC.exp() - distance_BC - 1
+        loss_BC = loss_BC + config.kl * kl_BC
     loss = (loss_BC * _weights(mask_BC, config)).sum() / divisor
     with torch.no_grad():
         sums = _sums(ratio_BC, advantages_B1.expand_as(ratio_BC), batch.mask_BC, config)
         difference_BC = (logprobs_BC - batch.rollout_logprobs_BC).abs() * mask_BC
         sums["max_logprob_difference"] = difference_BC.max()
         sums["logprob_difference"] = difference_BC.sum()
+        if kl_BC is not None:
+            sums["kl"] = kl_BC.sum()
     return loss, sums
 
 

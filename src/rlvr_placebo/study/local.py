@@ -14,10 +14,9 @@ from typing import Any
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.rundir import SCHEMA, RunDirectory, digest, locked, write_json
-from rlvr_placebo.rewards.spec import describe
 from rlvr_placebo.study.matrix import Study
 from rlvr_placebo.train.config import RunConfig
-from rlvr_placebo.train.trial import identify
+from rlvr_placebo.train.trial import find_content, identity
 
 MARKER = "study.json"
 TRIES = 2  # a worker that was killed is started once more; its run goes on where it was
@@ -89,12 +88,8 @@ class _Identities:
         """What ``config.json`` of this run must hold now."""
         key = digest([config.model, config.pool, config.template, asdict(config.evaluation)])
         if key not in self.shared:
-            self.shared[key] = identify(config)
-        return {
-            **self.shared[key],
-            **config.as_dict(),
-            "reward_name": describe(config.reward),
-        }
+            self.shared[key] = find_content(config)
+        return identity(config, self.shared[key])
 
 
 class _Pool:
@@ -104,11 +99,10 @@ class _Pool:
         self.study, self.out, self.workers = study, out, workers
         identities = _Identities()
         for name, config in study.runs.items():
-            identity = identities.of(
-                config
-            )  # whatever it names must be there before any run starts
+            # whatever a run names must be there before any run starts
+            wanted = identities.of(config)
             if self._run(name).finished:
-                self._run(name).must_be(identity)
+                self._run(name).must_be(wanted)
                 self._run(name).must_be_whole()
         self.waiting = [name for name in study.runs if not self._run(name).finished]
         self.running: dict[str, subprocess.Popen[bytes]] = {}
@@ -147,12 +141,8 @@ class _Pool:
         if status < 0 and self.tries[name] < TRIES:  # killed by a signal
             self.waiting.insert(0, name)
             return
-        lines = (
-            (self.out / "logs" / f"{name}.txt")
-            .read_text(encoding="utf-8", errors="replace")
-            .strip()
-            .splitlines()
-        )
+        log = self.out / "logs" / f"{name}.txt"
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         reason = lines[-1] if lines else f"exit status {status}"
         raise PlaceboError(f"run {name} failed: {reason}")
 

@@ -12,6 +12,7 @@ import numpy as np
 from rlvr_placebo.behaviours.detectors import label
 from rlvr_placebo.core.records import Finish, Group, Problem, Rollout, Score, Status
 from rlvr_placebo.core.seeds import generator_for, seed_for
+from rlvr_placebo.learner.advantages import differ
 from rlvr_placebo.learner.batch import rewards_of
 from rlvr_placebo.rollout.protocol import Sampling
 from rlvr_placebo.train.trial import Trial
@@ -89,8 +90,7 @@ def describe(groups: list[Group]) -> dict[str, Any]:
 
 def share_flat(groups: list[Group]) -> float:
     """Share of groups whose known rewards are all equal: they train nothing."""
-    flat = [len({r for r in rewards_of(g) if r is not None}) < 2 for g in groups]
-    return float(np.mean(flat))
+    return float(np.mean([not differ(rewards_of(g)) for g in groups]))
 
 
 def _mean(values: list[float]) -> float | None:

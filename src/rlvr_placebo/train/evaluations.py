@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from rlvr_placebo.analysis.summary import summarize
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.rundir import RunDirectory, read_table, write_atomic, write_table
 from rlvr_placebo.evaluate.evaluate import evaluate
+from rlvr_placebo.rollout.protocol import Engine
 from rlvr_placebo.train.trial import Benchmark, Trial
 from rlvr_placebo.train.watch import Watch
 
@@ -45,21 +46,29 @@ def evaluate_after(
     watch.evaluated(step, summary)
 
 
-def _measure(trial: Trial, step: int, watch: Watch) -> pa.Table:
-    """Evaluate on every benchmark."""
-    trial.engine.load_weights(trial.learner.model.state_dict(), trial.learner.updates_done)
+def measure(
+    engine: Engine, benchmarks: Sequence[Benchmark], watch: Watch, what: str = "evaluation"
+) -> pa.Table:
+    """Evaluate what the engine holds on every benchmark; one row per sample."""
 
     def on(benchmark: Benchmark) -> pa.Table:
-        what = f"evaluation after step {step} on {benchmark.contract.benchmark}"
         return evaluate(
-            trial.engine,
+            engine,
             benchmark.problems,
             benchmark.prompts,
             benchmark.contract,
-            lambda done, total: watch.progress(what, done, total),
+            lambda done, total: watch.progress(
+                f"{what} on {benchmark.contract.benchmark}", done, total
+            ),
         )
 
-    return pa.concat_tables([on(b) for b in trial.benchmarks])
+    return pa.concat_tables([on(b) for b in benchmarks])
+
+
+def _measure(trial: Trial, step: int, watch: Watch) -> pa.Table:
+    """Evaluate the weights as they are after ``step``."""
+    trial.engine.load_weights(trial.learner.model.state_dict(), trial.learner.updates_done)
+    return measure(trial.engine, trial.benchmarks, watch, f"evaluation after step {step}")
 
 
 def _shared(trial: Trial, baselines: Path, watch: Watch) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Finish, Group
+from rlvr_placebo.learner.advantages import differ
 from rlvr_placebo.learner.batch import rewards_of
 from rlvr_placebo.train.config import RunConfig
 
@@ -60,7 +61,7 @@ def rollout_warnings(config: RunConfig, groups: Sequence[Group]) -> list[str]:
     rewards = [r for g in groups for r in rewards_of(g)]
     known = {r for r in rewards if r is not None}
     unknown = sum(r is None for r in rewards)
-    flat = sum(len({r for r in rewards_of(g) if r is not None}) < 2 for g in groups)
+    flat = sum(not differ(rewards_of(g)) for g in groups)
     if len(known) <= 1:
         warnings.append(f"constant reward: all {len(rewards)} completions got {_one(known)}; "
                         "nothing can be learnt from it")  # fmt: skip

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from rlvr_placebo.analysis.summary import summarize
 from rlvr_placebo.core.rundir import claim, write_json, write_table
 from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
-from rlvr_placebo.evaluate.evaluate import evaluate
 from rlvr_placebo.model.checkpoint import load
 from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.train.evaluations import measure
 from rlvr_placebo.train.preflight import check_length
 from rlvr_placebo.train.trial import environment, make_benchmarks
 from rlvr_placebo.train.watch import Watch
@@ -52,12 +50,7 @@ def evaluate_model(
         directory.rewind(-1)
         write_json(out / "environment.json", environment())
         engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
-        tables = [
-            evaluate(engine, b.problems, b.prompts, b.contract,
-                     lambda done, total: watch.progress("evaluation", done, total))
-            for b in benchmarks
-        ]  # fmt: skip
-        table = pa.concat_tables(tables)
+        table = measure(engine, benchmarks, watch)
         write_table(out / "evaluations/step-000000.parquet", table)
         summary = summarize(table)
         record = {"kind": "evaluation", "step": 0, "contracts": contracts, "summary": summary}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -73,33 +73,33 @@ def make_benchmarks(
     return benchmarks
 
 
-def identity(
-    config: RunConfig,
-    model_digest: str,
-    pool: Sequence[Problem],
-    benchmarks: Sequence[Benchmark],
+def content(
+    model_digest: str, pool: Sequence[Problem], benchmarks: Sequence[Benchmark]
 ) -> dict[str, Any]:
-    """What ``config.json`` holds: the configuration and the content of all that it names.
-
-    A run is resumed, or counted as done, only where this is the same.
-    """
+    """The content of all that a configuration names: model, training pool, benchmarks."""
     return {
-        **config.as_dict(),
-        "reward_name": describe(config.reward),
         "model_digest": model_digest,
         "pool_digest": content_hash(pool),
         "contracts": [b.contract.as_dict() for b in benchmarks],
     }
 
 
-def identify(config: RunConfig) -> dict[str, Any]:
-    """The identity of a run, without loading its model's weights into memory."""
+def identity(config: RunConfig, contents: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``config.json`` holds: the configuration and the content of all that it names.
+
+    A run is resumed, or counted as done, only where this is the same.
+    """
+    return {**config.as_dict(), "reward_name": describe(config.reward), **contents}
+
+
+def find_content(config: RunConfig) -> dict[str, Any]:
+    """The content a configuration names now, without loading the model's weights into memory."""
     folder = locate(config.model)
     tokenizer = load_tokenizer(folder)
     how = config.evaluation
     benchmarks = make_benchmarks(how.benchmarks, config.template, tokenizer, how)
     pool = load_problems(config.pool)
-    return identity(config, digest_of(folder, tokenizer), pool, benchmarks)
+    return content(digest_of(folder, tokenizer), pool, benchmarks)
 
 
 def prepare(config: RunConfig) -> Trial:
@@ -118,7 +118,7 @@ def prepare(config: RunConfig) -> Trial:
     asked = [*prompts.values(), *(p for b in benchmarks for p in b.prompts)]
     check_fit(config, len(pool), asked, model.architecture.max_positions)
     rollout = config.rollout
-    document = identity(config, checkpoint.digest, pool, benchmarks)
+    document = identity(config, content(checkpoint.digest, pool, benchmarks))
     return Trial(
         config=config,
         checkpoint=checkpoint,
