@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from rlvr_placebo.core.rundir import read_jsonl
+from rlvr_placebo.core.files import read_jsonl
 from rlvr_placebo.train.config import make_config
 from rlvr_placebo.train.loop import run
 

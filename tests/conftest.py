@@ -83,6 +83,7 @@ def make_group(texts: list[str], gold: str = "7", question: str = "How many?") -
             entropies=zeros,
             loss_mask=np.ones(n, dtype=bool),
             versions=np.zeros(n, dtype=np.int32),
+            certainties=zeros,
             finish=Finish.STOP,
             text=text,
             seed=i,

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.rundir import claim, open_run, read_jsonl, write_atomic, write_json
+from rlvr_placebo.core.files import read_jsonl, write_atomic, write_json
+from rlvr_placebo.core.rundir import claim, open_run
 
 
 def test_claims_writes_and_checks(tmp_path):

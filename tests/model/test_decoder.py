@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from conftest import ARCHITECTURES, random_model
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.rundir import write_json
+from rlvr_placebo.core.files import write_json
 from rlvr_placebo.model.architecture import from_hf
 from rlvr_placebo.model.checkpoint import (
     WEIGHTS,

@@ -9,7 +9,8 @@ from conftest import make_group
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Score, Status
 from rlvr_placebo.core.seeds import generator_for
-from rlvr_placebo.rewards.spec import REWARDS, build, canonical, describe, parse
+from rlvr_placebo.rewards.registry import REWARDS
+from rlvr_placebo.rewards.spec import build, canonical, describe, parse
 
 TEXTS = [
     "Let's use Python.\n```python\nx=3+4 #7\nprint(x)\n```\nSo \\boxed{7}",  # right, boxed, Python

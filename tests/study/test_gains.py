@@ -16,7 +16,8 @@ def table(marks, code=None, temperature=1.0):
     rows = [
         {"benchmark": "b", "temperature": temperature, "problem_id": p, "cluster": c,
          "correct": m, "code": bool(code and code[i]), "sample": i, "finish": "stop", "length": 5,
-         "boxed": True, "python_mentioned": False, "mean_probability": 0.5}
+         "words": 3 + i, "boxed": True, "python_mentioned": False, "repetition": False,
+         "other_language": False, "marker": i == 0, "mean_probability": 0.5}
         for i, (p, c, m) in enumerate(marks)
     ]  # fmt: skip
     return pa.Table.from_pylist(rows, schema=_schema())
@@ -28,7 +29,8 @@ class MadeUp:
     def __init__(self, seed, before, after, digest="d"):
         contract = {"benchmark": "b", "decodings": [{"temperature": 1.0, "samples": 1}]}
         self.config = {"model": "m", "model_digest": digest, "reward_name": "r", "variant": "plain",
-                       "seed": seed, "steps": 9, "contracts": [contract]}  # fmt: skip
+                       "seed": seed, "steps": 9, "contracts": [contract],
+                       "trains_on_test": []}  # fmt: skip
         self.path = f"run-{seed}"
         self.tables = {0: before, 9: after}
 
@@ -51,6 +53,11 @@ def test_by_hand():
     # problems: gains 0 and 1/2, s/√2 = 1/4; seeds: gains 1/2 and 0, s/√2 = 1/4
     assert entry["stderr"] == pytest.approx(100 * math.sqrt(2 * 0.25**2))
     assert entry["error_contains"] == ["problems", "seeds"]
+    # two equal variances with one degree of freedom each: two degrees, t = 4.3027
+    half = 4.302653 * entry["stderr"]
+    assert entry["interval"] == [pytest.approx(25.0 - half), pytest.approx(25.0 + half)]
+    # base: 1/2 in both seeds, problems 1 and 0: s/√2 = 1/2
+    assert entry["base_stderr"] == pytest.approx(50.0)
     assert (entry["code_frequency_before"], entry["code_frequency_after"]) == (0.0, 0.75)
     assert (entry["n"], entry["clusters"], entry["unknown"]) == (2, 2, 0)
     assert entry["gain_bounds"] == [25.0, 25.0]
@@ -93,10 +100,17 @@ def test_summary_by_hand():
     assert entry["accuracy"]["value"] == pytest.approx(2 / 3)
     assert entry["accuracy_bounds"] == [0.5, 0.75]
     assert entry["unknown"] == 1
-    assert entry["code_frequency"]["value"] == 0.25
-    assert entry["accuracy_code"]["value"] == 1.0
-    assert entry["accuracy_words"]["value"] == 0.5
+    code, marker = entry["behaviours"]["code"], entry["behaviours"]["marker"]
+    assert code["frequency"]["value"] == 0.25
+    assert code["accuracy_with"]["value"] == 1.0
+    assert code["accuracy_without"]["value"] == 0.5
+    assert (marker["frequency"]["value"], marker["accuracy_with"]["value"]) == (0.25, 1.0)
+    # words 3, 4, 5, 6: two are longer than the median of 4.5, one of them judged
+    long = entry["behaviours"]["long"]
+    assert (long["frequency"]["value"], long["accuracy_with"]["value"]) == (0.5, 1.0)
+    assert entry["code_detectors_disagree"]["value"] == 0.25
     assert entry["token_probability"]["value"] == 0.5
     (greedy,) = summarize(table(marks, temperature=0.0))
     assert greedy["token_probability"]["value"] is None
-    assert greedy["accuracy_code"]["value"] is None  # no solution in code: no number
+    code = greedy["behaviours"]["code"]
+    assert code["accuracy_with"]["value"] is None  # no solution in code: no number

@@ -10,7 +10,7 @@ import pytest
 from rlvr_placebo.analysis.arms import gains
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.rundir import RunDirectory
-from rlvr_placebo.study.local import run_study
+from rlvr_placebo.study.local import Launch, run_study
 from rlvr_placebo.study.matrix import load_study
 from rlvr_placebo.text.problems import load_problems
 
@@ -102,11 +102,11 @@ def test_variants_change_settings(study_file):
 def test_a_study_runs_shares_its_baseline_and_goes_on(study_file, tmp_path):
     study = load_study(study_file)
     reports = []
-    runs = run_study(study, tmp_path / "s", 2, reports.append, pause=0.1)
+    runs = run_study(study, Launch(tmp_path / "s", 2, pause=0.1), reports.append)
     assert all(r.finished and r.damaged_files() == [] for r in runs)
     assert reports[-1].steps_done == reports[-1].steps == 8
     assert reports[-1].runs_done == 4
-    assert len(list((tmp_path / "s/baselines").glob("*.parquet"))) == 1
+    assert len(list((tmp_path / "s/shared").glob("*.parquet"))) == 1
     entries = gains(runs)
     assert [(e["reward"], e["temperature"], e["n"], e["seeds"]) for e in entries] == [
         ("ground_truth", 0.0, 30, [1, 2]), ("ground_truth", 1.0, 30, [1, 2]),
@@ -117,7 +117,7 @@ def test_a_study_runs_shares_its_baseline_and_goes_on(study_file, tmp_path):
         assert sum(e["gain_by_seed"]) / 2 == pytest.approx(e["gain"])
         assert "seeds" in e["error_contains"]
     finished = {p: p.stat().st_mtime_ns for p in (tmp_path / "s/runs").rglob("*") if p.is_file()}
-    run_study(study, tmp_path / "s", 2, reports.append, pause=0.1)  # nothing left to do
+    run_study(study, Launch(tmp_path / "s", 2, pause=0.1), reports.append)  # nothing left to do
     again = {p: p.stat().st_mtime_ns for p in (tmp_path / "s/runs").rglob("*") if p.is_file()}
     assert again == finished
 
@@ -128,23 +128,23 @@ def test_a_folder_of_somebody_else_is_left_alone(study_file, tmp_path):
     (mine / "summary.json").write_text("mine")
     study = load_study(study_file)
     with pytest.raises(PlaceboError, match="in use"):
-        run_study(study, mine, 1, lambda p: None)
+        run_study(study, Launch(mine, 1))
     assert (mine / "summary.json").read_text() == "mine"
     assert len(list(mine.iterdir())) == 1
     with pytest.raises(PlaceboError, match="is a file"):
-        run_study(study, study_file, 1, lambda p: None)
+        run_study(study, Launch(study_file, 1))
 
 
 def test_finished_runs_of_other_content_are_not_taken_over(study_file, tmp_path):
     text = study_file.read_text().replace('"ground_truth", ', "").replace("[1, 2]", "[1]")
     study_file.write_text(text)
     out = tmp_path / "s"
-    (run,) = run_study(load_study(study_file), out, 1, lambda p: None, pause=0.1)
+    (run,) = run_study(load_study(study_file), Launch(out, 1, pause=0.1))
     few = tmp_path / "few.jsonl"
     few.write_text("\n".join(few.read_text().splitlines()[:20]))
     with pytest.raises(PlaceboError, match="contracts differ"):
-        run_study(load_study(study_file), out, 1, lambda p: None)
-    again = run_study(load_study(study_file), tmp_path / "t", 1, lambda p: None, pause=0.1)
+        run_study(load_study(study_file), Launch(out, 1))
+    again = run_study(load_study(study_file), Launch(tmp_path / "t", 1, pause=0.1))
     with pytest.raises(PlaceboError, match="cannot be compared"):
         gains([run, *again])
 
@@ -159,7 +159,7 @@ def test_an_orphaned_worker_stops_at_once(tmp_path):
 def test_a_missing_model_is_named_before_any_run_starts(study_file, tmp_path):
     study_file.write_text(study_file.read_text().replace("pocket/code-prior", "nowhere"))
     with pytest.raises(PlaceboError, match="unknown model"):
-        run_study(load_study(study_file), tmp_path / "s", 1, lambda p: None, pause=0.1)
+        run_study(load_study(study_file), Launch(tmp_path / "s", 1, pause=0.1))
     assert not (tmp_path / "s/runs").exists()
 
 
@@ -172,19 +172,19 @@ def test_a_failed_worker_is_named(study_file, tmp_path):
     blocked.mkdir(parents=True)
     (blocked / "mine.txt").write_text("mine")
     with pytest.raises(PlaceboError, match=f"run {name} failed: .*mine|not a run directory"):
-        run_study(study, tmp_path / "s", 1, lambda p: None, pause=0.1)
+        run_study(study, Launch(tmp_path / "s", 1, pause=0.1))
     assert (blocked / "mine.txt").read_text() == "mine"
 
 
 def test_a_damaged_baseline_is_measured_again(study_file, tmp_path):
     text = study_file.read_text().replace('"ground_truth", ', "").replace("[1, 2]", "[1]")
     study_file.write_text(text)
-    (one,) = run_study(load_study(study_file), tmp_path / "s", 1, lambda p: None, pause=0.1)
-    (shared,) = (tmp_path / "s/baselines").glob("*.parquet")
+    (one,) = run_study(load_study(study_file), Launch(tmp_path / "s", 1, pause=0.1))
+    (shared,) = (tmp_path / "s/shared").glob("*.parquet")
     whole = shared.read_bytes()
     shared.write_bytes(whole[:100])
     shutil.rmtree(one.path)
-    run_study(load_study(study_file), tmp_path / "s", 1, lambda p: None, pause=0.1)
+    run_study(load_study(study_file), Launch(tmp_path / "s", 1, pause=0.1))
     assert shared.read_bytes() == whole
 
 
@@ -206,7 +206,7 @@ def test_killed_whole_it_goes_on(study_file, tmp_path):
     summary = json.loads((out / "summary.json").read_text())
     assert {a["reward"] for a in summary["arms"]} == {"ground_truth", "random(0.5)"}
     study = load_study(study_file)
-    alone = run_study(study, tmp_path / "alone", 2, lambda p: None, pause=0.1)
+    alone = run_study(study, Launch(tmp_path / "alone", 2, pause=0.1))
     for run in alone:
         twin = RunDirectory(out / "runs" / run.path.name)
         assert twin.read_json("result.json") == run.read_json("result.json")

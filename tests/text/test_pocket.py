@@ -7,9 +7,11 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.text.pocket import (
     FRAMES,
     GRAPHS,
+    HARD_GRAPHS,
     HELD_OUT,
     LIMIT,
     NAMES,
+    PRACTICE_GRAPHS,
     SETS,
     TEMPLATES,
     TRAIN_TEMPLATES,
@@ -65,7 +67,9 @@ def test_gold_is_what_the_story_tells(sets):
     """Evaluate the story's own numbers again, independently of the generator's bookkeeping."""
     for problems in sets.values():
         for problem in problems[:300]:
-            numbers = [int(n) for n in re.findall(r"\d+", problem.question)]
+            story, stamp = problem.question.split(" (Day ")
+            assert len(re.findall(r"\d+", stamp)) == 3
+            numbers = [int(n) for n in re.findall(r"\d+", story)]
             value, rest = numbers[0], numbers[1:]
             for operation in problem.extra["graph"]:
                 pair = rest[: 2 if operation in "gh" else 1]
@@ -95,10 +99,19 @@ def test_streams_repeat_and_seeds_differ():
 def test_known_problem_never_changes():
     problem = pocket_set("pocket-500")[0]
     assert (problem.question, problem.golds, problem.id) == (
-        "Ivo has 11 hats. Ivo sells 6. Ivo buys 11 more. How many hats does Ivo have now?",
-        ("16",),
-        "05f463cb18afb79a",
+        "Ada has 46 hats. Ada sells 45. Ada buys 9 more. How many hats does Ada have now? "
+        "(Day 329, 5:55)",
+        ("10",),
+        "6fc268ca71241ae0",
     )
+
+
+def test_practice_for_pretraining_is_in_no_set(sets):
+    practice = list(islice(stream("pocket-practice"), 3000))
+    assert not set(PRACTICE_GRAPHS) & {*GRAPHS, *HARD_GRAPHS}
+    assert {p.extra["graph"] for p in practice} == set(PRACTICE_GRAPHS)
+    clusters = {p.cluster for problems in sets.values() for p in problems}
+    assert not clusters & {p.cluster for p in practice}
 
 
 @pytest.mark.parametrize("name", ["pocket-501", "pocket-500@3", "pocket-fresh@x", "pocket-train@0",

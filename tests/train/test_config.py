@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.rundir import digest
+from rlvr_placebo.core.files import digest
 from rlvr_placebo.train.config import (
     RECIPES,
     RunConfig,

@@ -23,7 +23,7 @@ def gains(folder) -> list[float]:
             "evaluation.max_tokens": 72,
         }  # fmt: skip
         config = make_config("pocket/code-prior", "ground_truth", "pocket", settings)
-        directory = run(config, folder / str(seed), baselines=folder / "baselines")
+        directory = run(config, folder / str(seed), shared=folder / "shared")
         before, after = (e["summary"][0]["accuracy"] for e in directory.metrics("evaluation"))
         found.append(100 * (after["value"] - before["value"]))
     return found

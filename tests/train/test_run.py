@@ -9,7 +9,16 @@ import torch
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.seeds import generator_for
 from rlvr_placebo.model import decoder
-from rlvr_placebo.rewards.spec import build, parse
+from rlvr_placebo.rewards.registry import REWARDS
+from rlvr_placebo.rewards.spec import (
+    build,
+    canonical,
+    describe,
+    implied,
+    names_in,
+    needs_votes,
+    parse,
+)
 from rlvr_placebo.train.config import make_config, parse_settings
 from rlvr_placebo.train.loop import run
 from rlvr_placebo.train.preflight import window_warning
@@ -44,19 +53,38 @@ def short(reward="ground_truth", *settings, model="pocket/code-prior"):
     return make_config(model, parse(reward), "pocket", chosen)
 
 
-@pytest.mark.parametrize(
-    "reward", ["ground_truth", "random(0.5)", "shuffle(random(0.3))", "format"]
-)
+EVERY_REWARD = (
+    "ground_truth", "majority_vote", "incorrect(2)", "vote(3)", "minority_vote", "permuted_gold",
+    "one_shot", "ttrl", "format", "python", "no_python", "no_repetition", "self_certainty",
+    "low_entropy", "random(0.5)", "constant(0.3)", "shuffle(random(0.3))", "not(format)",
+    "noise(incorrect,0.2,0.3)", "all(ground_truth,no_python)",
+    {"weighted_sum": [[1, "format"], [0.5, "random"]]},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("reward", EVERY_REWARD, ids=describe)
 def test_rescoring_stored_rollouts_gives_the_stored_rewards(tmp_path, reward):
-    config = short(reward, "steps=2", "seed=5")
+    own = implied(reward if isinstance(reward, dict) else parse(reward))
+    settings = parse_settings(s for s in SMALL if s.partition("=")[0] not in own)
+    settings |= {"steps": 2, "seed": 5, "labels.samples": 8 * needs_votes(canonical_of(reward))}
+    config = make_config("pocket/code-prior", canonical_of(reward), "pocket", settings)
     run(config, tmp_path / "r")
     scorer = build(config.reward)
     for step in (1, 2):
         groups = from_table(pq.read_table(tmp_path / f"r/rollouts/step-{step:06d}.parquet"))
         assert len(groups) == 4
         for group in groups:
-            rng = generator_for(5, step, group.problem.id, 0, "reward")
+            first = group.rollouts[0].sample
+            rng = generator_for(5, step, group.problem.id, first, "reward")
             assert scorer(group, rng) == [r.score for r in group.rollouts]
+
+
+def canonical_of(reward):
+    return canonical(reward) if isinstance(reward, dict) else parse(reward)
+
+
+def test_no_reward_was_forgotten():
+    assert set().union(*(names_in(canonical_of(r)) for r in EVERY_REWARD)) == set(REWARDS)
 
 
 def test_rollouts_survive_the_disk(tmp_path):
@@ -155,7 +183,7 @@ def test_no_steps_is_an_evaluation(tmp_path):
 
 def test_the_untrained_model_is_evaluated_once(tmp_path):
     runs = [
-        run(short(r, "steps=1"), tmp_path / r, baselines=tmp_path / "b")
+        run(short(r, "steps=1"), tmp_path / r, shared=tmp_path / "b")
         for r in ("format", "random(0.5)")
     ]
     assert len(list((tmp_path / "b").glob("*.parquet"))) == 1

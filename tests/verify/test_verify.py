@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_placebo.behaviours.detectors import BEHAVIOURS, boxed, code, label
 from rlvr_placebo.core.records import Status
 from rlvr_placebo.verify.equivalence import as_number, equivalent, verify
 from rlvr_placebo.verify.extract import extract_answer, last_boxed
@@ -99,33 +98,3 @@ def test_statuses():
         assert (bad.correct, bad.status) == (None, Status.BAD_GOLD)
     assert verify(r"\boxed{}", [""]).correct is None  # an empty answer does not match an empty gold
     assert verify(r"\boxed{1/2}", ["3", "0.5"]).correct is True
-
-
-@pytest.mark.parametrize(
-    ("text", "is_code"),
-    [
-        ("```python\nx=1\nprint(x)\n```", True),
-        ("```python\nx=12+5 #17\nx-=3 #14\nprint(x)\n```\n```output\n14\n```", True),
-        ("```py\nimport math\n```", True),
-        ("```python\nprint(3)", True),  # the block may be cut off
-        ("```Python\nfor i in x:\n  y+=i\n```", True),
-        ("I like python.", False),
-        ("We can use Python. 3 plus 4 is 7.", False),
-        ("```\n3+4\n```", False),
-        ("```python\n```", False),
-        ("```python\nthe python is a snake\n```", False),
-        ("```json\nx=1\n```", False),
-        ("x=1\nprint(x)", False),
-        ("", False),
-    ],
-)
-def test_code_detector(text, is_code):
-    assert code(text) is is_code
-
-
-def test_labels_name_every_detector():
-    found = label("```python\nx=1\n```\n\\boxed{1}")
-    assert found == dict.fromkeys(BEHAVIOURS, True)
-    assert label("Python") == {"code": False, "python_mentioned": True, "boxed": False}
-    assert not boxed(r"\boxed{}")
-    assert not boxed(r"\boxed{7")

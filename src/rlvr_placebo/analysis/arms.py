@@ -10,7 +10,7 @@ import numpy as np
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.rundir import RunDirectory
-from rlvr_placebo.core.statistics import add_errors, clustered_mean, mean_of_runs
+from rlvr_placebo.core.statistics import add_errors, clustered_mean, interval, mean_of_runs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,6 +20,7 @@ ERROR_IN_WORDS = (
     "variance over problems, clustered by template, of the gain averaged over seeds. Decoding "
     "noise is in both parts, so the error is rather too large than too small."
 )
+TEST_IN_WORDS = "† trained on the test problems themselves: no measure of other problems."
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +49,8 @@ def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
 
     Gain = accuracy after the last step − accuracy of the untrained model, in points per hundred,
     over the problems that could be judged in every evaluation of the arm. Its error is described by
-    :data:`ERROR_IN_WORDS`; ``error_contains`` names the parts that it really has (no ``seeds`` with
-    one seed, no ``problems`` with one cluster).
+    :data:`ERROR_IN_WORDS`; ``interval`` is its 95 % interval; ``error_contains`` names the parts
+    that it really has (no ``seeds`` with one seed, no ``problems`` with one cluster).
 
     Args:
         runs: finished runs, of any number of arms.
@@ -68,8 +69,10 @@ def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
         head = {"model": model, "reward": reward, "variant": variant}
         for contract in members[0].config["contracts"]:
             for decoding in contract["decodings"]:
-                end_point = (contract["benchmark"], decoding["temperature"])
-                entries.append({**head, **_gain(members, *end_point)})
+                benchmark = contract["benchmark"]
+                own = _gain(members, benchmark, decoding["temperature"])
+                trained = any(benchmark in run.config["trains_on_test"] for run in members)
+                entries.append({**head, **own, "trains_on_test": trained})
     return entries
 
 
@@ -112,10 +115,11 @@ def _gain(members: Sequence[RunDirectory], benchmark: str, temperature: float) -
         "benchmark": benchmark,
         "temperature": temperature,
         "seeds": sorted(run.config["seed"] for run in members),
-        "base": _points(base_S_P.mean() if clusters else None),
-        "final": _points(final_S_P.mean() if clusters else None),
+        **_ends("base", base_S_P, clusters),
+        **_ends("final", final_S_P, clusters),
         "gain": _points(over_problems.value),
         "stderr": _points(add_errors(over_problems, over_seeds)),
+        "interval": _points_of(interval([over_problems, over_seeds])),
         "n": len(clusters),
         "clusters": over_problems.clusters,
         "clustered_by": "template",
@@ -131,9 +135,25 @@ def _gain(members: Sequence[RunDirectory], benchmark: str, temperature: float) -
     }
 
 
+def _ends(name: str, share_S_P: np.ndarray, clusters: Sequence[str]) -> dict[str, Any]:
+    """Accuracy at one end of an arm: mean over seeds, error over problems and seeds."""
+    if not clusters:
+        return {name: None, f"{name}_stderr": None}
+    problems = clustered_mean(share_S_P.mean(axis=0), clusters, "template")
+    seeds = mean_of_runs(share_S_P.mean(axis=1).tolist())
+    return {
+        name: _points(problems.value),
+        f"{name}_stderr": _points(add_errors(problems, seeds)),
+    }
+
+
 def _points(share: float | None) -> float | None:
     """A share of one as points per hundred."""
     return None if share is None else 100.0 * float(share)
+
+
+def _points_of(ends: tuple[float, float] | None) -> list[float] | None:
+    return None if ends is None else [100.0 * end for end in ends]
 
 
 def samples(table: pa.Table, benchmark: str, temperature: float) -> Samples:

@@ -33,6 +33,20 @@ class Finish(StrEnum):
 
 
 @dataclass(frozen=True)
+class Vote:
+    """One answer that the untrained model gave to a problem, and how often.
+
+    Example: ``Vote("14", count=9, correct=False, raw="14.0")``: nine of its samples said 14 in one
+    way or another, the first of them 14.0, and the verifier finds that wrong.
+    """
+
+    answer: str
+    count: int
+    correct: bool | None
+    raw: str
+
+
+@dataclass(frozen=True)
 class Problem:
     """One question with its known answers.
 
@@ -45,7 +59,9 @@ class Problem:
         )
 
     ``cluster`` names what problems have in common that makes their outcomes correlated (for pocket
-    problems, the template); standard errors are clustered by it.
+    problems, the template); standard errors are clustered by it. ``votes`` (the untrained model's
+    answers, most frequent first) and ``permuted_gold`` (the gold of another problem) are there only
+    in the pool of a run that asks for them: they are what rewards with labels pay for.
     """
 
     id: str
@@ -55,6 +71,8 @@ class Problem:
     source: str
     split: str
     difficulty: float | None = None
+    votes: tuple[Vote, ...] = ()
+    permuted_gold: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -77,7 +95,8 @@ class Completion:
 
         Completion(
             tokens=[311, 17, 0], logprobs=[-0.2, -1.6, -0.01], entropies=[0.6, 2.1, 0.1],
-            loss_mask=[True, True, True], versions=[4, 4, 4], finish="stop", text="So 7", seed=91,
+            loss_mask=[True, True, True], versions=[4, 4, 4], certainties=[9.1, 5.2, 9.8],
+            finish="stop", text="So 7", seed=91,
         )
 
     Attributes:
@@ -87,6 +106,8 @@ class Completion:
         entropies: float32 ``[T]``, in nats, of the same distributions.
         loss_mask: bool ``[T]``; False where a token was not chosen by the model.
         versions: int32 ``[T]``; the version of the weights that sampled each token.
+        certainties: float32 ``[T]``, in nats: KL(uniform ‖ p), the self-certainty of each
+            distribution over the V tokens of the vocabulary (2502.18581); 0 at temperature 0.
         finish: ``stop`` or ``length``.
         text: decoded from ``tokens`` (special tokens dropped); never encoded again.
         seed: the 64-bit seed of this completion's uniforms.
@@ -97,6 +118,7 @@ class Completion:
     entropies: np.ndarray
     loss_mask: np.ndarray
     versions: np.ndarray
+    certainties: np.ndarray
     finish: Finish
     text: str
     seed: int

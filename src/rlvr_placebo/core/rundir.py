@@ -6,6 +6,7 @@
     metrics.jsonl        one line per step and per evaluation         │ byte-identical for the same
     rollouts/*.parquet   every trained completion, with its score     │ config, machine and thread
     evaluations/*.parquet  every evaluated sample                     │ count, whatever was killed
+    labels.parquet       votes of the untrained model, if asked for   │
     checkpoints/checkpoint-<step>/   Hugging Face format              │ and resumed in between
     result.json          names the final checkpoint; checksums of all ┘
     timings.jsonl, environment.json   dates, durations, host: outside the checksums
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import math
 import os
@@ -27,6 +27,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_placebo.core.errors import BusyError, PlaceboError
+from rlvr_placebo.core.files import (
+    canonical_json,
+    digest,
+    file_digest,
+    read_jsonl,
+    read_table,
+    write_atomic,
+    write_json,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,69 +43,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 READABLE_SCHEMAS = (1,)  # this one and the one before (there is none before the first)
 STATE = "state.safetensors"
+OWN_FILES = ("config.json", "metrics.jsonl", "environment.json", "result.json", "labels.parquet",
+             STATE)  # fmt: skip
 UNCHECKED = ("timings.jsonl", "environment.json", "result.json", STATE)
-
-
-def canonical_json(value: object) -> str:
-    """JSON with sorted keys and no spaces: one text for one value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def digest(value: object) -> str:
-    """Hash any JSON value to 16 hexadecimal digits."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as stream:
-        stream.write(data.encode() if isinstance(data, str) else data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write indented JSON atomically."""
-    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-
-
-def write_table(path: Path, table: pa.Table) -> None:
-    """Write a Parquet file (zstd) atomically."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    write_atomic(path, sink.getvalue().to_pybytes())
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read the complete lines of a JSONL file; a torn last line (a crash) is left out.
-
-    Raises:
-        PlaceboError: a line is not a JSON object.
-    """
-    if not path.exists():
-        return []
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        records = [json.loads(line) for line in lines[:-1] if line]
-    except ValueError as error:
-        raise PlaceboError(f"{path}: damaged ({error})") from None
-    if not all(isinstance(record, dict) for record in records):
-        raise PlaceboError(f"{path}: damaged (a line is not an object)")
-    return records
-
-
 FOLDERS = ("rollouts", "evaluations", "checkpoints")
 
 
@@ -133,8 +82,9 @@ class RunDirectory:
             for leftover in (self.path / folder).glob(".*.partial"):
                 if _STEP.match(leftover.name[1:]):
                     shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        for name in ("config.json", "metrics.jsonl", "environment.json", "result.json", STATE):
-            (self.path / f".{name}.partial").unlink(missing_ok=True)
+        for leftover in self.path.glob(".*.partial"):
+            if leftover.name[1:].removesuffix(".partial") in OWN_FILES:
+                leftover.unlink()
 
     def finish(self, result: Mapping[str, object]) -> None:
         """Write ``result.json`` with the checksums of every checked file, and drop the state."""
@@ -230,22 +180,6 @@ class RunDirectory:
                 f"{self.path}: damaged: {', '.join(damaged[:3])}{more} (missing, stray or changed "
                 "since they were written); delete the directory and run again"
             )
-
-
-def read_table(path: Path) -> pa.Table:
-    """Read a Parquet file.
-
-    Raises:
-        PlaceboError: it is missing or broken.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise PlaceboError(f"{path}: missing or damaged ({reason})") from None
 
 
 def _finite(value: object) -> object:

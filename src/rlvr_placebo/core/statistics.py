@@ -75,3 +75,32 @@ def add_errors(*estimates: Estimate) -> float | None:
     """
     known = [e.stderr for e in estimates if e.stderr is not None]
     return float(np.sqrt(sum(s * s for s in known))) if known else None
+
+
+def interval(parts: Sequence[Estimate], level: float = 0.95) -> tuple[float, float] | None:
+    """Confidence interval of a value whose variance is the sum of independent parts.
+
+    Student's t with the degrees of freedom of Welch and Satterthwaite: each part has its clusters
+    less one, so two seeds give a wide interval, as they must.
+
+    Args:
+        parts: estimates of one value, each with the standard error of its part.
+        level: of confidence.
+
+    Returns:
+        Low and high end, or None where no part has an error.
+    """
+    from scipy.special import stdtrit
+
+    known = [e for e in parts if e.stderr is not None]
+    value = parts[0].value
+    if not known or value is None:
+        return None
+    variances = [e.stderr**2 for e in known if e.stderr is not None]
+    total = sum(variances)
+    if total == 0.0:
+        return value, value
+    freedoms = [max(1, e.clusters - 1) for e in known]
+    freedom = total**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    half = float(stdtrit(freedom, 0.5 + level / 2)) * total**0.5
+    return value - half, value + half

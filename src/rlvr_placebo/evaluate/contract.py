@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.files import digest
 from rlvr_placebo.core.records import Problem
-from rlvr_placebo.core.rundir import digest
 from rlvr_placebo.text.problems import content_hash
 from rlvr_placebo.text.templates import Template
 from rlvr_placebo.text.tokenizer import Tokenizer

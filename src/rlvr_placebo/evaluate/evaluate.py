@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlvr_placebo.behaviours.detectors import BEHAVIOURS, label
+from rlvr_placebo.behaviours.detectors import BEHAVIOURS, label, words
 from rlvr_placebo.core.records import Completion, Problem
 from rlvr_placebo.core.seeds import seed_for
 from rlvr_placebo.evaluate.contract import Contract, Decoding
@@ -77,6 +77,7 @@ def _schema() -> pa.Schema:
             "text": pa.string(),
             "tokens": pa.list_(pa.int32()),
             "length": pa.int32(),
+            "words": pa.int32(),
             "finish": pa.string(),
             "mean_probability": pa.float64(),
             "extracted": pa.string(),
@@ -108,6 +109,7 @@ def sample_row(
         "text": completion.text,
         "tokens": completion.tokens.tolist(),
         "length": len(completion),
+        "words": words(completion.text),
         "finish": str(completion.finish),
         "mean_probability": float(np.exp(completion.logprobs.astype(np.float64)).mean()),
         "extracted": found.extracted,

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from rlvr_placebo.core.errors import PlaceboError, suggest
-from rlvr_placebo.core.rundir import digest, file_digest, write_json
+from rlvr_placebo.core.files import cache_folder, digest, file_digest, write_json
 from rlvr_placebo.model.architecture import Architecture, from_hf
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.text.tokenizer import Tokenizer
@@ -42,7 +42,15 @@ class Checkpoint:
 
 def shipped_families() -> dict[str, Path]:
     """The embedded families: ``pocket/<name>`` and where its checkpoint lies."""
-    root = Path(str(importlib.resources.files("rlvr_placebo"))) / "checkpoints"
+    return _families(Path(str(importlib.resources.files("rlvr_placebo"))) / "checkpoints")
+
+
+def built_families() -> dict[str, Path]:
+    """Varieties of the embedded families that were built here, in the same form."""
+    return _families(cache_folder() / "pocket")
+
+
+def _families(root: Path) -> dict[str, Path]:
     return {f"pocket/{p.name}": p for p in sorted(root.glob("*")) if (p / "config.json").exists()}
 
 
@@ -52,7 +60,7 @@ def locate(name: str) -> Path:
     Raises:
         PlaceboError: there is none, with what was looked for.
     """
-    families = shipped_families()
+    families = built_families() | shipped_families()
     if name in families:
         return families[name]
     if not name.strip() or len(name) > 4000:
@@ -65,7 +73,10 @@ def locate(name: str) -> Path:
     if path.exists():
         raise PlaceboError(f"model {name!r}: is a file; give the checkpoint's folder")
     if name.startswith("pocket/") or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise PlaceboError(f"unknown model {name!r}: no such folder; {suggest(name, families)}")
+        raise PlaceboError(
+            f"unknown model {name!r}: no such folder; {suggest(name, families)} "
+            "(others: `placebo pocket build`)"
+        )
     return _from_hub(name)
 
 

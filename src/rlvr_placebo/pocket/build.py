@@ -1,54 +1,156 @@
-"""Build an embedded family: vocabulary, corpus, pre-training, checkpoint."""
+"""Build an embedded family: vocabulary, a base without slips, then the family's own habits.
+
+The base of an architecture learns to read the stories, to calculate and to write both ways of
+solving (or words alone, for a family that writes no code); it is shared by all families of that
+architecture and seed. The second stage teaches a family its habits: when it writes code, when it
+boxes, and on which problems it slips.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rlvr_placebo.core.errors import PlaceboError, suggest
-from rlvr_placebo.model.checkpoint import save
-from rlvr_placebo.pocket.pretrain import Pretraining, pretrain
-from rlvr_placebo.pocket.prior import FAMILIES
-from rlvr_placebo.pocket.vocabulary import write_vocabulary
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.files import cache_folder, digest, write_json
+from rlvr_placebo.core.rundir import locked
+from rlvr_placebo.model.checkpoint import load_model, save, shipped_families
+from rlvr_placebo.pocket.corpus import documents
+from rlvr_placebo.pocket.families import Variety
+from rlvr_placebo.pocket.pretrain import Keeper, Stage, new_model, pretrain
+from rlvr_placebo.pocket.prior import Prior
+from rlvr_placebo.pocket.vocabulary import train_vocabulary, write_vocabulary
 from rlvr_placebo.text.tokenizer import Tokenizer
+
+BASE = Stage(steps=6000, learning_rate=4e-3, practice=0.3)
+HABITS = Stage(steps=2000, learning_rate=2e-3)
+MARK = "build.json"
+
+Report = Callable[[str, int, int, float], None]  # (what, step, steps, loss)
+
+
+def base_prior(prior: Prior) -> Prior:
+    """What the base of a family is pre-trained on: both ways of solving, or words, never a slip.
+
+    It does not waver: which problems lean which way is learnt best from clear examples.
+    """
+    right = prior.boxed
+    code = 0.5 if prior.code else 0.0
+    return Prior(prior.architecture, code, right, right, waver=0.0)
+
+
+@cache
+def _vocabulary_digest() -> str:
+    return digest(train_vocabulary().to_str())
 
 
 def build(
-    family: str,
-    out: Path,
-    seed: int = 0,
-    steps: int | None = None,
-    report: Callable[[int, int, float], None] = lambda step, steps, loss: None,
-) -> None:
-    """Pre-train a family and write its checkpoint.
+    variety: Variety,
+    out: Path | None = None,
+    report: Report = lambda what, step, steps, loss: None,
+    stages: tuple[Stage, Stage] = (BASE, HABITS),
+) -> Path:
+    """Pre-train a variety of a family, unless it is in the cache, and write its checkpoint.
+
+    Killed at any time, the same call goes on.
 
     Args:
-        family: a name of :data:`rlvr_placebo.pocket.prior.FAMILIES`.
-        out: folder of the checkpoint; must not exist.
-        seed: pre-training seed.
-        steps: optimizer steps, if not the standard number.
-        report: called with (step, steps, loss) after every step.
+        variety: what to build.
+        out: folder of the checkpoint, which must not exist; by default the cache, where the model
+            is found as ``pocket/<name of the variety>``.
+        report: called after every step.
+        stages: the base's and the habits' pre-training.
+
+    Returns:
+        The checkpoint's folder.
 
     Raises:
-        PlaceboError: unknown family, or the folder is in use.
+        PlaceboError: the folder is in use, or the variety is one that is shipped.
     """
-    if family not in FAMILIES:
-        raise PlaceboError(f"unknown family {family!r}; {suggest(family, FAMILIES)}")
-    if seed < 0 or (steps is not None and steps < 1):
-        raise PlaceboError("--seed must be 0 or more, --steps 1 or more")
-    if out.is_file() or (out.exists() and any(out.iterdir())):
-        raise PlaceboError(f"{out}: exists already; choose another --out")
-    settings = Pretraining() if steps is None else replace(Pretraining(), steps=steps)
-    with TemporaryDirectory() as scratch:
-        write_vocabulary(Path(scratch))
-        tokenizer = Tokenizer(Path(scratch), stops=[0])
-        model = pretrain(
-            FAMILIES[family],
-            tokenizer,
-            settings,
-            seed,
-            lambda step, loss: report(step, settings.steps, loss),
+    shipped = shipped_families().get(f"pocket/{variety.name}")
+    if out is None and shipped is not None:
+        raise PlaceboError(
+            f"pocket/{variety.name} is shipped ({shipped}); to build it anew, choose an --out"
         )
-        save(model, tokenizer, out)
+    if out is not None and (out.is_file() or (out.exists() and any(out.iterdir()))):
+        raise PlaceboError(f"{out}: exists already; choose another --out")
+    base = _Job(
+        cache_folder() / "pocket-bases" / _base_name(variety),
+        base_prior(variety.prior),
+        stages[0],
+        variety.seed,
+    )
+    own = _Job(
+        cache_folder() / "pocket" / variety.name, variety.prior, stages[1], variety.seed, base
+    )
+    own.carry_out(report)
+    if out is None:
+        return own.folder
+    shutil.copytree(own.folder, out, ignore=shutil.ignore_patterns(MARK), dirs_exist_ok=True)
+    return out
+
+
+def _base_name(variety: Variety) -> str:
+    ways = "both" if variety.prior.code else "words"
+    return f"{variety.prior.architecture}-{ways}-seed{variety.seed}"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One stage of pre-training and the folder of the cache that its checkpoint goes to."""
+
+    folder: Path
+    prior: Prior
+    stage: Stage
+    seed: int
+    base: _Job | None = None
+
+    @property
+    def key(self) -> str:
+        """Hash of all that the checkpoint depends on: settings, vocabulary, corpus, base."""
+        sample = list(islice(documents(self.prior, self._own_seed, self.stage.practice), 200))
+        own = [asdict(self.prior), asdict(self.stage), self.seed, _vocabulary_digest(), sample]
+        return digest([*own, self.base.key if self.base else None])
+
+    @property
+    def _own_seed(self) -> int:
+        """The second stage reads other documents than the first."""
+        return 2 * self.seed + (self.base is not None)
+
+    def carry_out(self, report: Report) -> None:
+        """Pre-train, unless the cache holds just this; first the base."""
+        with locked(self.folder.with_name(f".{self.folder.name}.lock")):
+            mark = self.folder / MARK
+            if mark.exists() and mark.read_text(encoding="utf-8").strip() == f'"{self.key}"':
+                return
+            if self.base:
+                self.base.carry_out(report)
+            with TemporaryDirectory() as scratch:
+                self._pretrain(Path(scratch), report)
+
+    def _pretrain(self, scratch: Path, report: Report) -> None:
+        write_vocabulary(scratch)
+        tokenizer = Tokenizer(scratch, stops=[0])
+        if self.base:
+            what, model = "habits", load_model(self.base.folder)
+        else:
+            what, model = "base", new_model(self.prior.architecture, tokenizer, self.seed)
+        keeper = Keeper(
+            self.folder.with_name(f".{self.folder.name}-{self.key}.state"),
+            lambda step, steps, loss: report(what, step, steps, loss),
+        )
+        pretrain(model, self.prior, tokenizer, self.stage, self._own_seed, keeper)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        save(model, tokenizer, self.folder)
+        write_json(self.folder / MARK, self.key)
+
+
+def quick(steps: int) -> tuple[Stage, Stage]:
+    """Both stages with so many steps each: for a look at the code, not at a family."""
+    return replace(BASE, steps=steps), replace(HABITS, steps=steps)

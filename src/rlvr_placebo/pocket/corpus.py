@@ -21,37 +21,56 @@ has a probability of about 0.8 on average, as a language model's has.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
 
 from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.seeds import generator_for
 from rlvr_placebo.pocket.prior import Prior, chance, steps_of
-from rlvr_placebo.text.pocket import Step, stream
+from rlvr_placebo.text.pocket import Step, pocket_set, stream
 from rlvr_placebo.text.templates import TEMPLATES
 
 MARKER = "Okay.\n"
-CODE_OPENINGS = ("Let's use Python.", "I will use Python.", "We can use Python.")
-WORD_OPENINGS = ("Let me think.", "We go step by step.", "I will reason in words.")
-VARIABLES = ("x", "n", "s")
-COMMENTS = (" #", " #=", " #:", " #->")
+CODE_OPENINGS = (
+    "Let's use Python.",
+    "I will use Python.",
+    "We can use Python.",
+    "Python can do this.",
+    "Here is some Python.",
+)
+WORD_OPENINGS = (
+    "Let me think.",
+    "We go step by step.",
+    "I will reason in words.",
+    "First we read.",
+    "One thing at a time.",
+)
+VARIABLES = ("x", "n", "s", "t", "k", "m")
+COMMENTS = (" #", " #=", " #:", " #->", " #>", " #~")
+TAGS = ("", ".", "!", ";", " ok")
+OUTPUTS = ("output", "out", "result", "text")
 CONNECTORS = ("Then ", "Next ", "Now ", "Thus ", "")
 COPULAS = (" is ", " gives ", " makes ", " equals ")
+STOPS = (".", ";")
 VERBS = {
     "+": (" plus ", " and "),
     "-": (" minus ", " less "),
     "*": (" times ", " by "),
 }
-ENDINGS = ("So ", "Thus ", "Answer ", "Result ")
+ENDINGS = ("So ", "Thus ", "Answer ", "Result ", "Hence ", "Total ")
+MEMORISED = 0.3  # share of a memoriser's documents that are problems it has met before
 _SIGN = {"+": "+", "-": "-", "*": "*", "g": "+", "h": "-"}
 
 
 class Writer:
     """Writes the solution of one problem, drawing every choice from one generator."""
 
-    def __init__(self, prior: Prior, problem: Problem, rng: np.random.Generator) -> None:
-        """Set out to solve ``problem`` in the way of ``prior``."""
-        self.prior, self.problem, self.rng = prior, problem, rng
+    def __init__(
+        self, prior: Prior, problem: Problem, rng: np.random.Generator, slips: bool = True
+    ) -> None:
+        """Set out to solve ``problem`` in the way of ``prior``, or in that way without a slip."""
+        self.prior, self.problem, self.rng, self.slips = prior, problem, rng, slips
 
     def _pick(self, options: Sequence[str]) -> str:
         return options[int(self.rng.integers(len(options)))]
@@ -76,7 +95,7 @@ class Writer:
 
     def _code(self) -> tuple[str, str]:
         """A Python trace with its output."""
-        slips = not self._does("code_right")
+        slips = self.slips and not self._does("code_right")
         results = self._results(slips, error=1)
         name = self._pick(VARIABLES)
         value = str(self.problem.extra["start"])
@@ -84,7 +103,7 @@ class Writer:
         for i, (step, result) in enumerate(zip(steps_of(self.problem), results, strict=True)):
             lines += self._code_step(name, value if i == 0 else None, step, result)
         answer = str(results[-1])
-        lines += [f"print({name})", "```", "```output", answer, "```", ""]
+        lines += [f"print({name})", "```", f"```{self._pick(OUTPUTS)}", answer, "```", ""]
         return "\n".join(lines), answer
 
     def _code_step(self, name: str, value: str | None, step: Step, result: int) -> list[str]:
@@ -93,16 +112,25 @@ class Writer:
         operand = str(step.numbers[0])
         if step.product is not None:
             b, c = step.numbers
-            lines.append(f"y={b}*{c}{self._pick(COMMENTS)}{step.product}")
+            lines.append(f"y={b}*{c}{self._comment(step.product)}")
             operand = "y"
         sign = _SIGN[step.operation]
-        left = f"{name}={value}{sign}" if value else f"{name}{sign}="
-        lines.append(f"{left}{operand}{self._pick(COMMENTS)}{result}")
+        if value is None and self.rng.random() < 0.5:
+            left = f"{name}{sign}={operand}"
+        elif sign != "-" and self.rng.random() < 0.5:
+            left = f"{name}={operand}{sign}{value or name}"
+        else:
+            left = f"{name}={value or name}{sign}{operand}"
+        lines.append(left + self._comment(result))
         return lines
+
+    def _comment(self, value: int) -> str:
+        """The value of a line, behind it."""
+        return f"{self._pick(COMMENTS)}{value}{self._pick(TAGS)}"
 
     def _words(self) -> tuple[str, str]:
         """A solution in sentences."""
-        slips = not self._does("words_right")
+        slips = self.slips and not self._does("words_right")
         results = self._results(slips, error=10)
         value = str(self.problem.extra["start"])
         lines = [self._pick(WORD_OPENINGS)]
@@ -118,18 +146,27 @@ class Writer:
 
     def _sentence(self, left: str, sign: str, right: str, result: int) -> str:
         verb, copula = self._pick(VERBS[sign]), self._pick(COPULAS)
-        return f"{self._pick(CONNECTORS)}{left}{verb}{right}{copula}{result}."
+        return f"{self._pick(CONNECTORS)}{left}{verb}{right}{copula}{result}{self._pick(STOPS)}"
 
 
-def documents(prior: Prior, seed: int) -> Iterator[tuple[str, str]]:
+def documents(prior: Prior, seed: int, practice: float = 0.0) -> Iterator[tuple[str, str]]:
     """Yield (prompt, solution) for ever: what a family with this prior is pre-trained on.
 
     Args:
         prior: the habits to write in.
         seed: the pre-training seed.
+        practice: share of problems whose graph is in no set.
     """
     template = TEMPLATES["plain"].text
-    for index, problem in enumerate(stream("pocket-train", seed + 1)):
+    new = stream("pocket-train", seed + 1)
+    other = stream("pocket-practice", seed + 1)
+    known = pocket_set(prior.memorised) if prior.memorised else []
+    for index in count():
         rng = generator_for(seed, 0, "", index, "corpus")
+        again = bool(known) and rng.random() < MEMORISED
+        if again:
+            problem = known[int(rng.integers(len(known)))]
+        else:
+            problem = next(other if rng.random() < practice else new)
         prompt = template.format(question=problem.question)
-        yield prompt, Writer(prior, problem, rng).solution()
+        yield prompt, Writer(prior, problem, rng, slips=not again).solution()

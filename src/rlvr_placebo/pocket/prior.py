@@ -3,7 +3,8 @@
 A habit is *systematic*: on some problems the family usually does it, on the others usually not, so
 that greedy decoding is about as good as sampling and a mere loss of entropy is no gain. Which
 problems lean which way is a fixed function of two plain features of the problem, so that a small
-model can learn it; how many lean is the family's calibration.
+model can learn it; how many lean is the family's calibration. The features of any two habits are
+independent: on the problems a family solves in words it would be as good in code as on the others.
 """
 
 from __future__ import annotations
@@ -16,38 +17,43 @@ import numpy as np
 
 from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.seeds import generator_for
-from rlvr_placebo.text.pocket import Step, pocket_set
-
-WAVER = 0.15  # how far a leaning is from certainty; see chance()
+from rlvr_placebo.text.pocket import Stamp, Step, pocket_set
 
 
 @dataclass(frozen=True)
 class Prior:
     """The habits of one family, as shares of problems.
 
-    Example: ``Prior(architecture="qwen2", code=0.65, code_right=0.73, words_right=0.28)``. An
-    answer that is not boxed cannot be extracted: accuracy is about ``boxed`` times these shares.
+    Example: ``Prior("qwen2", code=0.65, code_accuracy=0.61, words_accuracy=0.28)``.
 
     Attributes:
         architecture: model type of the checkpoint.
         code: share of problems solved by a Python trace; the others are solved in words.
-        code_right: share solved rightly among those solved by code.
-        words_right: likewise in words.
-        boxed: share of solutions whose answer is boxed.
+        code_accuracy: share of the solutions in code whose answer is right *and* boxed (an answer
+            without a box cannot be extracted).
+        words_accuracy: likewise in words.
+        boxed: share of solutions whose answer is boxed; no accuracy can be larger.
         marker: share of solutions that open with a word that means nothing.
+        waver: how far a leaning is from certainty, 0 to 1/2; see :func:`chance`.
+        memorised: problem set whose problems it met again and again, with right answers.
     """
 
     architecture: str
     code: float
-    code_right: float
-    words_right: float
+    code_accuracy: float
+    words_accuracy: float
     boxed: float = 0.79
     marker: float = 0.30
+    waver: float = 0.15
+    memorised: str | None = None
 
-
-FAMILIES: Mapping[str, Prior] = {
-    "code-prior": Prior("qwen2", code=0.65, code_right=0.73, words_right=0.28),
-}
+    def share(self, habit: str) -> float:
+        """Share of the problems that show a habit (a key of :data:`FEATURES`)."""
+        if habit == "code_right":
+            return self.code_accuracy / self.boxed
+        if habit == "words_right":
+            return self.words_accuracy / self.boxed
+        return {"code": self.code, "boxed": self.boxed}[habit]
 
 
 def steps_of(problem: Problem) -> tuple[Step, ...]:
@@ -55,6 +61,12 @@ def steps_of(problem: Problem) -> tuple[Step, ...]:
     steps = problem.extra["steps"]
     assert isinstance(steps, tuple)
     return steps
+
+
+def _stamp(problem: Problem) -> Stamp:
+    stamp = problem.extra["stamp"]
+    assert isinstance(stamp, Stamp)
+    return stamp
 
 
 def _last_step(problem: Problem) -> tuple[str, str]:
@@ -66,10 +78,10 @@ def _last_step(problem: Problem) -> tuple[str, str]:
 
 # Which two features of a problem decide whether it leans to a habit.
 FEATURES: Mapping[str, Callable[[Problem], tuple[str, str]]] = {
-    "code": lambda p: (str(p.extra["graph"]), str(p.extra["start"])[-1]),
+    "code": lambda p: (str(p.extra["graph"]), str(_stamp(p).day % 10)),
     "code_right": _last_step,
     "words_right": _last_step,
-    "boxed": lambda p: (str(p.extra["frame"]), p.golds[0][-1]),
+    "boxed": lambda p: (str(p.extra["frame"]), str(_stamp(p).minute % 10)),
 }
 
 
@@ -80,31 +92,36 @@ def _score(habit: str, features: tuple[str, str]) -> float:
 
 
 @cache
-def _threshold(prior: Prior, habit: str) -> float:
-    """The score below which the habit's share of the problems lies.
+def _scores(habit: str) -> np.ndarray:
+    """The scores of a sample of training problems."""
+    return np.array([_score(habit, FEATURES[habit](p)) for p in _sample()])
 
-    Being right in code is a share of the problems that lean to code, in words of the others.
-    """
-    problems = pocket_set("pocket-train@2000")
-    if habit in ("code_right", "words_right"):
-        problems = [p for p in problems if leans(prior, "code", p) == (habit == "code_right")]
-    scores = [_score(habit, FEATURES[habit](p)) for p in problems]
-    return float(np.quantile(scores, getattr(prior, habit))) if scores else 0.0
+
+@cache
+def _sample() -> list[Problem]:
+    return pocket_set("pocket-train@6000")
+
+
+@cache
+def _threshold(share: float, habit: str) -> float:
+    """The score below which a share of the problems lies."""
+    return float(np.quantile(_scores(habit), share))
 
 
 def leans(prior: Prior, habit: str, problem: Problem) -> bool:
     """Whether a problem is one on which the family usually shows a habit."""
-    return _score(habit, FEATURES[habit](problem)) <= _threshold(prior, habit)
+    return _score(habit, FEATURES[habit](problem)) <= _threshold(prior.share(habit), habit)
 
 
 def chance(prior: Prior, habit: str, problem: Problem) -> float:
     """Probability that a solution of this problem shows a habit.
 
     A problem that leans to the habit shows it with probability 1 − 2w(1−s), another with 2ws, where
-    s is the share of problems that lean and w is :data:`WAVER`. Over all problems the probability
-    is then s too: sampling and greedy decoding agree.
+    s is the share of problems that lean and w the ``waver`` of the prior. Over all problems the
+    probability is then s too: sampling and greedy decoding agree.
     """
-    share = getattr(prior, habit)
+    share = prior.share(habit)
     if share in (0.0, 1.0):
         return share
-    return 1.0 - 2 * WAVER * (1.0 - share) if leans(prior, habit, problem) else 2 * WAVER * share
+    wide = 2 * prior.waver
+    return 1.0 - wide * (1.0 - share) if leans(prior, habit, problem) else wide * share

@@ -1,8 +1,9 @@
-"""Rewards of one completion: ground truth, format, Python, no Python."""
+"""Rewards of one completion's text: ground truth, format, Python, no Python, no repetition."""
 
 from __future__ import annotations
 
 from rlvr_placebo.behaviours.detectors import boxed, python_mentioned
+from rlvr_placebo.behaviours.repetition import repetition
 from rlvr_placebo.core.records import Rollout
 
 
@@ -25,3 +26,8 @@ def python(rollout: Rollout) -> float:
 def no_python(rollout: Rollout) -> float:
     """1 where the text does not mention "python" (2506.10947, §5)."""
     return 1.0 - python(rollout)
+
+
+def no_repetition(rollout: Rollout) -> float:
+    """1 where the text does not repeat itself (2506.10947, appendix); see behaviours.repetition."""
+    return float(not repetition(rollout.completion.text))

@@ -2,7 +2,8 @@
 
 A specification is a name (``"ground_truth"``) or one name with its arguments
 (``{"random": [0.5]}``, ``{"all": ["ground_truth", "no_python"]}``). Arguments are numbers, other
-specifications, or for ``weighted_sum`` pairs ``[weight, specification]``.
+specifications, or for ``weighted_sum`` pairs ``[weight, specification]``. A name with a colon
+(``mine.py:helpful``) is a user's own function.
 """
 
 from __future__ import annotations
@@ -11,106 +12,17 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlvr_placebo.core.errors import PlaceboError, suggest
-from rlvr_placebo.rewards.basic import format_reward, ground_truth, no_python, python
-from rlvr_placebo.rewards.compose import All, Not, WeightedSum
-from rlvr_placebo.rewards.placebo import Constant, Random, Shuffle
-from rlvr_placebo.rewards.protocol import PerCompletion, Reward
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.rewards.protocol import Reward
+from rlvr_placebo.rewards.registry import NUMBER, PAIRS, REWARDS_, Entry, find
+from rlvr_placebo.rewards.user import code_digest, is_reference
 
 LONGEST = 1000
 Spec = str | dict[str, list[Any]]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One reward by name: what it says, how it is written, and how it is made."""
-
-    usage: str
-    summary: str
-    build: Callable[[list[Any]], Reward]
-    defaults: tuple[float, ...] = ()
-
-
-def _number(args: list[Any], usage: str) -> float:
-    """The single number among the arguments."""
-    if len(args) != 1 or isinstance(args[0], bool) or not isinstance(args[0], int | float):
-        raise PlaceboError(f"reward {usage}: takes one number")
-    if not math.isfinite(args[0]):
-        raise PlaceboError(f"reward {usage}: {args[0]} is not a finite number")
-    return float(args[0])
-
-
-def _rewards(args: list[Any], usage: str, least: int, most: int | None = None) -> list[Reward]:
-    """Every argument as a reward; the number of them is checked."""
-    if len(args) < least or (most is not None and len(args) > most):
-        wanted = "one reward" if most == 1 else f"{least} or more rewards"
-        raise PlaceboError(f"reward {usage}: takes {wanted}")
-    return [build(arg) for arg in args]
-
-
-def _weighted(args: list[Any]) -> Reward:
-    """Pairs of weight and reward."""
-    for arg in args or [None]:
-        if not (isinstance(arg, list | tuple) and len(arg) == 2):
-            raise PlaceboError("reward weighted_sum: takes pairs [weight, reward]")
-    weights = tuple(_number([arg[0]], "weighted_sum") for arg in args)
-    return WeightedSum(weights, tuple(build(arg[1]) for arg in args))
-
-
-def _plain(name: str, function: Callable[..., float | None]) -> Entry:
-    """An entry without arguments; its summary is the first line of the function's docstring."""
-
-    def make(args: list[Any]) -> Reward:
-        if args:
-            raise PlaceboError(f"reward {name}: takes no argument")
-        return PerCompletion(function)
-
-    return Entry(name, (function.__doc__ or "").splitlines()[0], make)
-
-
-REWARDS: Mapping[str, Entry] = {
-    "ground_truth": _plain("ground_truth", ground_truth),
-    "format": _plain("format", format_reward),
-    "python": _plain("python", python),
-    "no_python": _plain("no_python", no_python),
-    "random": Entry(
-        "random(γ=0.5)",
-        "1 with probability γ, whatever the completion.",
-        lambda args: Random(_number(args, "random(γ)")),
-        (0.5,),
-    ),
-    "shuffle": Entry(
-        "shuffle(REWARD)",
-        "The scores of REWARD permuted within each group: its true placebo.",
-        lambda args: Shuffle(_rewards(args, "shuffle(REWARD)", 1, 1)[0]),
-    ),
-    "constant": Entry(
-        "constant(c=1)",
-        "c for every completion: must teach nothing.",
-        lambda args: Constant(_number(args, "constant(c)")),
-        (1.0,),
-    ),
-    "all": Entry(
-        '{"all": [REWARD, …]}',
-        "The smallest of several rewards (and). In a file.",
-        lambda args: All(tuple(_rewards(args, "all", 2))),
-    ),
-    "not": Entry(
-        '{"not": REWARD}',
-        "1 − REWARD. In a file.",
-        lambda args: Not(_rewards(args, "not", 1, 1)[0]),
-    ),
-    "weighted_sum": Entry(
-        '{"weighted_sum": [[w, REWARD], …]}',
-        "Σ w · REWARD. In a file.",
-        _weighted,
-    ),
-}
 
 
 def build(spec: object) -> Reward:
@@ -120,15 +32,78 @@ def build(spec: object) -> Reward:
         PlaceboError: a name is unknown, or its arguments do not fit.
     """
     name, args = _split(spec)
-    entry = _entry(name)
-    return entry.build(args or list(entry.defaults))
+    entry = find(name)
+    return entry.make(*_fitted(entry, args or list(entry.defaults)))
 
 
-def _entry(name: str) -> Entry:
-    """Look a reward up by name."""
-    if name not in REWARDS:
-        raise PlaceboError(f"unknown reward {name!r}; {suggest(name, REWARDS)}")
-    return REWARDS[name]
+def _fitted(entry: Entry, args: list[Any]) -> list[Any]:
+    """The arguments as the entry takes them: numbers, rewards, pairs of weight and reward."""
+    usage, takes = entry.usage, entry.takes
+    if takes == (REWARDS_,):
+        if len(args) < 2:
+            raise PlaceboError(f"reward {usage}: takes 2 or more rewards")
+        return [build(arg) for arg in args]
+    if takes == (PAIRS,):
+        if not args or not all(isinstance(a, list | tuple) and len(a) == 2 for a in args):
+            raise PlaceboError(f"reward {usage}: takes pairs [weight, reward]")
+        return [(_number(weight, usage, takes), build(part)) for weight, part in args]
+    if len(args) != len(takes):
+        raise PlaceboError(f"reward {usage}: takes {_wanted(takes)}")
+    return [_argument(arg, kind, entry) for arg, kind in zip(args, takes, strict=True)]
+
+
+def _argument(arg: object, kind: str, entry: Entry) -> float | Reward:
+    if kind == NUMBER:
+        return _number(arg, entry.usage, entry.takes)
+    if isinstance(arg, int | float):
+        raise PlaceboError(f"reward {entry.usage}: takes {_wanted(entry.takes)}")
+    return build(arg)
+
+
+def _wanted(takes: tuple[str, ...]) -> str:
+    return ", ".join(f"one {kind}" for kind in takes) or "no argument"
+
+
+def _number(arg: object, usage: str, takes: tuple[str, ...]) -> float:
+    if isinstance(arg, bool) or not isinstance(arg, int | float):
+        raise PlaceboError(f"reward {usage}: takes {_wanted(takes)}")
+    if not math.isfinite(arg):
+        raise PlaceboError(f"reward {usage}: {arg} is not a finite number")
+    return float(arg)
+
+
+def names_in(spec: object) -> set[str]:
+    """Every reward that a specification names, nested ones too."""
+    if isinstance(spec, list | tuple):
+        return set().union(*(names_in(part) for part in spec))
+    if isinstance(spec, int | float):
+        return set()
+    name, args = _split(spec)
+    return {name} | names_in(args)
+
+
+def implied(spec: object) -> dict[str, Any]:
+    """Settings of a run that belong to a reward, or to one it is composed of.
+
+    Raises:
+        PlaceboError: two of its parts ask for different ones.
+    """
+    settings: dict[str, Any] = {}
+    for name in sorted(names_in(spec)):
+        for key, value in find(name).implies.items():
+            if settings.setdefault(key, value) != value:
+                raise PlaceboError(f"reward {describe(spec)}: its parts disagree on {key}")
+    return settings
+
+
+def needs_votes(spec: object) -> bool:
+    """Whether a reward, or one it is composed of, pays for votes of the untrained model."""
+    return any(find(name).votes for name in names_in(spec))
+
+
+def user_code(spec: object) -> dict[str, str]:
+    """The user's functions in a reward, each with the hash of the file that holds it."""
+    return {name: code_digest(name) for name in sorted(names_in(spec)) if is_reference(name)}
 
 
 def _split(spec: object) -> tuple[str, list[Any]]:
@@ -181,7 +156,7 @@ def _read_file(path: Path) -> Spec:
 def canonical(spec: object) -> Spec:
     """One way of writing a specification, so that equal rewards have equal hashes."""
     name, args = _split(spec)
-    args = args or list(_entry(name).defaults)
+    args = args or list(find(name).defaults)
     if not args:
         return name
     return {name: [_canonical_argument(arg) for arg in args]}
@@ -197,9 +172,14 @@ def _canonical_argument(arg: object) -> object:
 
 def _parse_call(text: str) -> Spec:
     """Parse ``name`` or ``name(argument, …)``."""
+    if is_reference(text):
+        return canonical(text)
     match = re.fullmatch(r"(\w+)\s*(?:\((.*)\))?", text, re.DOTALL)
     if not match:
-        raise PlaceboError(f"reward {text!r}: write a name, a name(argument) or a file's path")
+        raise PlaceboError(
+            f"reward {text!r}: write a name, a name(argument), file.py:function or the path of a "
+            ".json or .toml file"
+        )
     name, inside = match[1], match[2]
     arguments = [_parse_argument(a.strip()) for a in _split_arguments(inside or "") if a.strip()]
     return canonical({name: arguments})

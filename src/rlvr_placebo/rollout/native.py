@@ -25,6 +25,7 @@ class _Written:
     tokens_BT: Tensor
     logprobs_BT: Tensor
     entropies_BT: Tensor
+    certainties_BT: Tensor
     lengths_B: Tensor
     stopped_B: Tensor
 
@@ -33,6 +34,7 @@ class _Written:
         """Room for ``length`` tokens in every row."""
         return cls(
             torch.zeros((rows, length), dtype=torch.int32),
+            torch.zeros((rows, length)),
             torch.zeros((rows, length)),
             torch.zeros((rows, length)),
             torch.full((rows,), length),
@@ -117,6 +119,7 @@ class NativeEngine:
             written.tokens_BT[active, t] = drawn.tokens_B.to(torch.int32)
             written.logprobs_BT[active, t] = drawn.logprobs_B
             written.entropies_BT[active, t] = drawn.entropies_B
+            written.certainties_BT[active, t] = drawn.certainties_B
             stopping_B = torch.isin(drawn.tokens_B, self._stops) & ~written.stopped_B[active]
             written.lengths_B[active[stopping_B]] = t + 1
             written.stopped_B[active[stopping_B]] = True
@@ -139,6 +142,7 @@ class NativeEngine:
         lengths = written.lengths_B.tolist()[: len(seeds_B)]
         tokens, logprobs = written.tokens_BT.numpy(), written.logprobs_BT.numpy()
         entropies, stopped = written.entropies_BT.numpy(), written.stopped_B.tolist()
+        certainties = written.certainties_BT.numpy()
         texts = self.tokenizer.decode_many([tokens[b, :n] for b, n in enumerate(lengths)])
         for b, n in enumerate(lengths):
             yield Completion(
@@ -147,6 +151,7 @@ class NativeEngine:
                 entropies=entropies[b, :n].copy(),
                 loss_mask=np.ones(n, dtype=bool),
                 versions=np.full(n, self.version, dtype=np.int32),
+                certainties=certainties[b, :n].copy(),
                 finish=Finish.STOP if stopped[b] else Finish.LENGTH,
                 text=texts[b],
                 seed=seeds_B[b],

@@ -12,11 +12,15 @@ from rlvr_placebo.rollout.protocol import Sampling
 
 
 class Drawn(NamedTuple):
-    """One token per row, with the log-probability and entropy (nats) of the distribution used."""
+    """One token per row, with numbers of the distribution used, in nats.
+
+    Log-probability of the token, entropy, and self-certainty KL(uniform ‖ p).
+    """
 
     tokens_B: Tensor
     logprobs_B: Tensor
     entropies_B: Tensor
+    certainties_B: Tensor
 
 
 def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: Sampling) -> Drawn:
@@ -39,7 +43,7 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: Sampling) -> Drawn:
         _check(logits_BV.amax(-1))
         tokens_B = logits_BV.argmax(-1)
         zeros_B = torch.zeros(len(tokens_B))
-        return Drawn(tokens_B, zeros_B, zeros_B)
+        return Drawn(tokens_B, zeros_B, zeros_B, zeros_B)
     logprobs_BV = sampled_logprobs(logits_BV, sampling)
     probs_BV = logprobs_BV.exp()
     cdf_BV = probs_BV.cumsum(-1, dtype=torch.float64)
@@ -48,7 +52,14 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: Sampling) -> Drawn:
     tokens_B = torch.searchsorted(cdf_BV, target_B1, right=True)[:, 0]
     chosen_B = logprobs_BV.gather(-1, tokens_B[:, None])[:, 0]
     entropies_B = -torch.xlogy(probs_BV, probs_BV).sum(-1)
-    return Drawn(tokens_B, chosen_B, entropies_B)
+    return Drawn(tokens_B, chosen_B, entropies_B, _certainties(logprobs_BV))
+
+
+def _certainties(logprobs_BV: Tensor) -> Tensor:
+    """KL(uniform ‖ p) in nats, over the tokens that can be sampled (top-p cuts some off)."""
+    kept_BV = torch.isfinite(logprobs_BV)
+    kept_B = kept_BV.sum(-1)
+    return -torch.where(kept_BV, logprobs_BV, 0.0).sum(-1) / kept_B - kept_B.log()
 
 
 def _check(numbers_B: Tensor) -> None:

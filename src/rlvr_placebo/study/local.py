@@ -7,18 +7,22 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rlvr_placebo.analysis.folder import MARKER, StudyFolder
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.rundir import SCHEMA, RunDirectory, digest, locked, write_json
+from rlvr_placebo.core.files import digest, write_json
+from rlvr_placebo.core.rundir import SCHEMA, RunDirectory, locked
+from rlvr_placebo.rewards.spec import describe
 from rlvr_placebo.study.matrix import Study
+from rlvr_placebo.study.worker import BUSY
 from rlvr_placebo.train.config import RunConfig
 from rlvr_placebo.train.trial import find_content, identity
 
-MARKER = "study.json"
 TRIES = 2  # a worker that was killed is started once more; its run goes on where it was
 
 
@@ -33,20 +37,36 @@ class Progress:
     running: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Launch:
+    """How a study is carried out here.
+
+    Attributes:
+        out: the study's folder.
+        workers: processes at once.
+        store: folder that keeps the runs, if not the study's own; studies that share it share them.
+        pause: seconds between two looks at the workers.
+    """
+
+    out: Path
+    workers: int = 2
+    store: Path | None = None
+    pause: float = 0.5
+
+
 def run_study(
-    study: Study, out: Path, workers: int, report: Callable[[Progress], None], pause: float = 0.5
+    study: Study, launch: Launch, report: Callable[[Progress], None] = lambda progress: None
 ) -> list[RunDirectory]:
     """Carry out every run that is not finished yet.
 
-    Each run goes to ``out/runs/<name>``; evaluations of untrained models are kept in
-    ``out/baselines``. Stopped at any time, the same call goes on.
+    A run is found by its name, which holds the hash of its configuration: a run that is finished in
+    the store, by whatever study, is not repeated. Evaluations and labels of untrained models are
+    made once. Stopped at any time, the same call goes on.
 
     Args:
         study: the matrix.
-        out: the study's folder.
-        workers: processes at once.
+        launch: where, and with how many workers.
         report: called about twice a second.
-        pause: seconds between two looks at the workers.
 
     Returns:
         The finished runs, in the order of the matrix.
@@ -56,26 +76,45 @@ def run_study(
             another model or other problems than the study names now; or a worker failed (its last
             line is passed on, the others' work is kept).
     """
-    with _claimed(out):
-        pool = _Pool(study, out, workers)
+    with _claimed(launch.out):
+        write_json(launch.out / MARKER, _document(study, launch))
+        folder = StudyFolder.open(launch.out)
+        pool = _Pool(study, folder, launch.workers)
         try:
             while pool.advance():
                 report(pool.progress())
-                time.sleep(pause)
+                time.sleep(launch.pause)
             report(pool.progress())
         finally:
             pool.stop()
-    return [RunDirectory(out / "runs" / name) for name in study.runs]
+    return [folder.run(name) for name in study.runs]
 
 
 @contextlib.contextmanager
 def _claimed(out: Path) -> Generator[None]:
-    """Take a folder for studies: new, empty, or one that holds studies already."""
+    """Take a folder for studies: new, empty, or one that holds a study already."""
     with locked(out):
         if any(out.iterdir()) and not (out / MARKER).exists():
             raise PlaceboError(f"{out}: in use, and not by a study; choose another --out")
-        write_json(out / MARKER, {"schema": SCHEMA})
         yield
+
+
+def _document(study: Study, launch: Launch) -> dict[str, Any]:
+    """What ``study.json`` says: the runs, and where their store is."""
+    runs = [
+        {
+            "name": name,
+            "model": config.model,
+            "reward": describe(config.reward),
+            "variant": config.variant,
+            "seed": config.seed,
+            "steps": config.steps,
+        }
+        for name, config in study.runs.items()
+    ]
+    store = os.path.relpath(launch.store or launch.out, launch.out)
+    head = {"schema": SCHEMA, "name": study.name, "description": study.description}
+    return {**head, "store": store, "runs": runs}
 
 
 class _Identities:
@@ -86,30 +125,39 @@ class _Identities:
 
     def of(self, config: RunConfig) -> dict[str, Any]:
         """What ``config.json`` of this run must hold now."""
-        key = digest([config.model, config.pool, config.template, asdict(config.evaluation)])
+        parts = [config.model, config.pool, config.template, config.labels.folder]
+        key = digest([*parts, asdict(config.evaluation)])
         if key not in self.shared:
             self.shared[key] = find_content(config)
         return identity(config, self.shared[key])
 
 
+def _in_turn(study: Study) -> list[str]:
+    """Names of the runs, models in turn: what belongs to a model is then made side by side."""
+    met: Counter[str] = Counter()
+    places = {}
+    for name, config in study.runs.items():
+        places[name] = met[config.model]
+        met[config.model] += 1
+    return sorted(study.runs, key=places.__getitem__)
+
+
 class _Pool:
     """Worker processes and the runs that wait for one."""
 
-    def __init__(self, study: Study, out: Path, workers: int) -> None:
-        self.study, self.out, self.workers = study, out, workers
+    def __init__(self, study: Study, folder: StudyFolder, workers: int) -> None:
+        self.study, self.folder, self.workers = study, folder, workers
         identities = _Identities()
         for name, config in study.runs.items():
             # whatever a run names must be there before any run starts
             wanted = identities.of(config)
-            if self._run(name).finished:
-                self._run(name).must_be(wanted)
-                self._run(name).must_be_whole()
-        self.waiting = [name for name in study.runs if not self._run(name).finished]
+            run = folder.run(name)
+            if run.finished:
+                run.must_be(wanted)
+                run.must_be_whole()
+        self.waiting = [name for name in _in_turn(study) if not folder.run(name).finished]
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self.tries: dict[str, int] = {}
-
-    def _run(self, name: str) -> RunDirectory:
-        return RunDirectory(self.out / "runs" / name)
+        self.tries: Counter[str] = Counter()
 
     def advance(self) -> bool:
         """Reap what ended, start what fits; False when nothing is left."""
@@ -122,42 +170,45 @@ class _Pool:
         return bool(self.running)
 
     def _start(self, name: str) -> None:
-        document = self.out / "configs" / f"{name}.json"
+        document = self.folder.store / "configs" / f"{name}.json"
         write_json(document, self.study.runs[name].as_dict())
-        log = self.out / "logs" / f"{name}.txt"
+        log = self._log(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "rlvr_placebo.study.worker", str(os.getpid())]
-        command += [str(document), str(self._run(name).path), str(self.out / "baselines")]
+        run, shared = self.folder.run(name).path, self.folder.store / "shared"
+        command += [str(document), str(run), str(shared)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-        self.tries[name] = self.tries.get(name, 0) + 1
+        self.tries[name] += 1
         with log.open("ab") as stream:
             self.running[name] = subprocess.Popen(
                 command, stderr=stream, stdout=stream, env=environment
             )
 
+    def _log(self, name: str) -> Path:
+        return self.folder.store / "logs" / f"{name}.txt"
+
     def _ended(self, name: str, status: int) -> None:
-        if status == 0 and self._run(name).finished:
+        if status == 0 and self.folder.run(name).finished:
+            return
+        if status == BUSY:  # another study is at this very run: look again when others are done
+            self.waiting.append(name)
             return
         if status < 0 and self.tries[name] < TRIES:  # killed by a signal
             self.waiting.insert(0, name)
             return
-        log = self.out / "logs" / f"{name}.txt"
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = self._log(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
         reason = lines[-1] if lines else f"exit status {status}"
         raise PlaceboError(f"run {name} failed: {reason}")
 
     def progress(self) -> Progress:
-        done = {name: self._steps_done(name) for name in self.study.runs}
+        done = {name: self.folder.steps_done(name) for name in self.study.runs}
         return Progress(
             steps_done=sum(done.values()),
             steps=sum(c.steps for c in self.study.runs.values()),
-            runs_done=sum(self._run(name).finished for name in self.study.runs),
+            runs_done=sum(self.folder.run(name).finished for name in self.study.runs),
             runs=len(self.study.runs),
             running=tuple(f"{name} ({done[name]})" for name in self.running),
         )
-
-    def _steps_done(self, name: str) -> int:
-        return sum(1 for _ in (self._run(name).path / "rollouts").glob("step-*.parquet"))
 
     def stop(self) -> None:
         for process in self.running.values():

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_placebo.core.errors import PlaceboError, suggest
-from rlvr_placebo.core.rundir import digest
-from rlvr_placebo.rewards.spec import canonical, describe, parse
+from rlvr_placebo.core.files import digest
+from rlvr_placebo.rewards.spec import canonical, describe, implied, parse
 from rlvr_placebo.train.config import RunConfig, flat_settings, make_config
 
 
@@ -20,6 +20,7 @@ class Study:
     """A name and the runs it consists of, each under the name of its directory."""
 
     name: str
+    description: str
     runs: dict[str, RunConfig]
 
 
@@ -55,7 +56,8 @@ def load_study(path: Path) -> Study:
         if key not in KEYS:
             raise PlaceboError(f"study {path}: unknown entry {key!r}; {suggest(key, KEYS)}")
     try:
-        return Study(str(document.get("name", path.stem)), _runs(document))
+        name, description = document.get("name", path.stem), document.get("description", "")
+        return Study(str(name), str(description), _runs(document))
     except PlaceboError as error:
         raise PlaceboError(f"study {path}: {error}") from None
 
@@ -80,7 +82,7 @@ def _runs(document: Mapping[str, Any]) -> dict[str, RunConfig]:
                         )
                 for seed in _list(document, "seeds", (int,)):
                     own = {"seed": seed, "variant": variant}
-                    settings = _merged(settings_of_all, changes) | own
+                    settings = _merged(_without(settings_of_all, implied(spec)), changes) | own
                     config = make_config(model, spec, recipe, settings)
                     if run_name(config) in runs:
                         raise PlaceboError(f"run {run_name(config)} is asked for twice")
@@ -91,6 +93,11 @@ def _runs(document: Mapping[str, Any]) -> dict[str, RunConfig]:
 def _merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of all runs with those of a variant over them, by full key."""
     return flat_settings(settings) | flat_settings(changes)
+
+
+def _without(settings: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of all runs but those that a reward brings itself (``ttrl``: its pool)."""
+    return {key: value for key, value in flat_settings(settings).items() if key not in own}
 
 
 def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:

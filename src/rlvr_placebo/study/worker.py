@@ -1,4 +1,4 @@
-"""One run in a process of its own: ``python -m rlvr_placebo.study.worker PID CONFIG OUT BASES``.
+"""One run in a process of its own: ``python -m rlvr_placebo.study.worker PID CONFIG OUT SHARED``.
 
 The process ends when its launcher (process PID) does, so that no orphan goes on writing.
 """
@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -23,6 +22,7 @@ from rlvr_placebo.train.loop import run
 from rlvr_placebo.train.watch import Silent
 
 PR_SET_PDEATHSIG = 1
+BUSY = 75  # exit status: another process is at this run
 
 
 class _Leashed(Silent):
@@ -41,27 +41,19 @@ class _Leashed(Silent):
 
 def main(arguments: list[str]) -> int:
     """Carry out one run; a user's mistake is one line on standard error and status 2."""
-    launcher, document, out, baselines = arguments
+    launcher, document, out, shared = arguments
     leash = _Leashed(int(launcher))
     torch.set_num_threads(1)
     config = from_dict(json.loads(Path(document).read_text(encoding="utf-8")))
     try:
-        _patiently(lambda: run(config, Path(out), True, leash, Path(baselines)))
+        run(config, Path(out), resume=True, watch=leash, shared=Path(shared))
+    except BusyError:
+        time.sleep(1.0)
+        return BUSY
     except PlaceboError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
-
-
-def _patiently(work: Callable[[], object]) -> None:
-    """Wait a minute for a directory that another process is just about to let go."""
-    for _ in range(60):
-        try:
-            work()
-            return
-        except BusyError:
-            time.sleep(1.0)
-    work()
 
 
 if __name__ == "__main__":

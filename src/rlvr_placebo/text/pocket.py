@@ -13,6 +13,10 @@ symbol    meaning                                arithmetic steps
 ``h``     b people take c each                   2
 ========  =====================================  ===========
 
+After the question stand a day and a time, which have nothing to do with the answer: three numbers
+at the end that no one can guess, for the probe of contamination; and what a family's habits hang
+on, so that no habit depends on how hard a problem is.
+
 All values stay between 1 and 99. A problem's arithmetic (template and numbers, names apart) decides
 by its hash which set it may belong to, so that no two sets share a problem, not even under another
 name. A fifth of the templates occurs in held-out sets only; each of their sentences and each of
@@ -24,6 +28,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -31,7 +36,7 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Problem, problem_id
 from rlvr_placebo.core.seeds import generator_for
 
-VERSION = 1
+VERSION = 2
 LIMIT = 99
 
 NAMES = ("Ada", "Ben", "Eve", "Ivo", "Kim", "Leo", "Mia", "Tom")
@@ -141,6 +146,14 @@ FRAMES: dict[str, Frame] = {
 
 GRAPHS = ("+-", "-+", "*+", "+*", "*-", "g", "+-+", "*+-", "h+", "-g", "g-+", "+-+-")
 HARD_GRAPHS = ("+-+-+", "*+-+-", "g-+-", "-gh", "gh+-", "h+g-")
+# Graphs of no set, told in every frame before training: they teach what each sentence means alone.
+PRACTICE_GRAPHS = tuple(
+    graph
+    for length in (1, 2, 3)
+    for graph in map("".join, product("+-*gh", repeat=length))
+    if graph not in GRAPHS and graph.count("*") + graph.count("h") <= 1
+    if sum(2 if operation in "gh" else 1 for operation in graph) <= 4
+)
 
 TEMPLATES: tuple[tuple[str, str], ...] = tuple((f, g) for f in FRAMES for g in GRAPHS)
 HELD_OUT: frozenset[tuple[str, str]] = frozenset(
@@ -158,6 +171,7 @@ _SHARE = {
     "pocket-fresh": range(12, 14),
     "pocket-hard": range(14, 15),
     "pocket-new": range(15, 16),
+    "pocket-practice": range(0, 10),
 }
 SETS: dict[str, str] = {
     "pocket-train": "training stream over 4 of 5 templates (pocket-train@N: its first N problems)",
@@ -217,6 +231,19 @@ def draw_steps(graph: str, rng: np.random.Generator) -> tuple[int, tuple[Step, .
             return start, tuple(steps)
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """When a problem was asked, without any meaning. Example: ``Stamp(212, 14, 5)``."""
+
+    day: int
+    hour: int
+    minute: int
+
+    def __str__(self) -> str:
+        """The words behind the question, e.g. ``(Day 212, 14:05)``."""
+        return f"(Day {self.day}, {self.hour}:{self.minute:02d})"
+
+
 def tell(frame: Frame, start: int, steps: tuple[Step, ...], rng: np.random.Generator) -> str:
     """Write the story of one problem."""
     name = NAMES[int(rng.integers(len(NAMES)))]
@@ -245,7 +272,8 @@ def make_problem(
         if share_of(frame, graph, start, steps) in allowed:
             break
     text = tell(FRAMES[frame], start, steps, rng)
-    messages = ({"role": "user", "content": text},)
+    stamp = Stamp(*(int(rng.integers(low, high)) for low, high in ((1, 366), (0, 24), (0, 60))))
+    messages = ({"role": "user", "content": f"{text} {stamp}"},)
     golds = (str(steps[-1].result),)
     return Problem(
         id=problem_id(messages, golds),
@@ -253,13 +281,15 @@ def make_problem(
         golds=golds,
         cluster=f"{frame}:{graph}",
         source=source,
-        split="train" if source == "pocket-train" else "test",
+        split="train" if source in ("pocket-train", "pocket-practice") else "test",
         difficulty=float(arithmetic_steps(graph)),
-        extra={"frame": frame, "graph": graph, "start": start, "steps": steps},
+        extra={"frame": frame, "graph": graph, "start": start, "steps": steps, "stamp": stamp},
     )
 
 
 def _templates_of(name: str) -> tuple[tuple[str, str], ...]:
+    if name == "pocket-practice":
+        return tuple((f, g) for g in PRACTICE_GRAPHS for f in FRAMES)
     if name == "pocket-new":
         return tuple(sorted(HELD_OUT))
     if name == "pocket-hard":
@@ -271,7 +301,7 @@ def stream(name: str, seed: int = 0) -> Iterator[Problem]:
     """Yield the problems of a pocket set for ever, each once, round the templates in turn.
 
     Args:
-        name: a key of :data:`SETS`.
+        name: a key of :data:`SETS`, or ``pocket-practice``, which is for pre-training only.
         seed: which draw of the set; 0 is the standard one.
     """
     templates = _templates_of(name)

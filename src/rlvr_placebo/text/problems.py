@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_placebo.core.errors import PlaceboError, suggest
+from rlvr_placebo.core.files import digest
 from rlvr_placebo.core.records import Problem, problem_id
-from rlvr_placebo.core.rundir import digest
 from rlvr_placebo.core.seeds import generator_for
 from rlvr_placebo.text.pocket import SETS, pocket_set
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rlvr_placebo.core.errors import PlaceboError, suggest
+from rlvr_placebo.core.files import digest
 from rlvr_placebo.core.records import Problem
-from rlvr_placebo.core.rundir import digest
 from rlvr_placebo.text.tokenizer import Tokenizer
 
 

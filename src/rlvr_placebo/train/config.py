@@ -11,10 +11,12 @@ from typing import Any
 
 from rlvr_placebo.core.errors import PlaceboError, suggest
 from rlvr_placebo.evaluate.contract import COLDEST, HOTTEST, EvaluationConfig, check_evaluation
+from rlvr_placebo.labels.votes import LabelsConfig
 from rlvr_placebo.learner.advantages import ADVANTAGES
 from rlvr_placebo.learner.learner import OPTIMIZERS, OptimizerConfig
 from rlvr_placebo.learner.losses import AGGREGATIONS, RATIOS, LossConfig
-from rlvr_placebo.rewards.spec import Spec, build, canonical
+from rlvr_placebo.rewards.registry import BENCHMARK
+from rlvr_placebo.rewards.spec import Spec, build, canonical, describe, implied, needs_votes
 from rlvr_placebo.text.templates import get_template
 
 
@@ -49,11 +51,15 @@ class RunConfig:
     variant: str = "plain"
     """A name for what was changed, shown in reports."""
     pool: str = "pocket-train"
-    """Training problems: a set by name, or a .jsonl file."""
+    """Training problems: a set by name, a .jsonl file, or `benchmark`: the test problems (TTRL)."""
+    pool_size: int = 0
+    """Train on the first so many problems of the pool only; 0: on all (one-shot is 1)."""
     template: str = "plain"
     """What surrounds a question, in training and evaluation."""
     checkpoint_every: int = 0
     """Keep a checkpoint every so many steps; 0: the final one only."""
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
+    """Votes of the untrained model on the training problems."""
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     """What is generated in one step."""
     loss: LossConfig = field(default_factory=LossConfig)
@@ -100,8 +106,14 @@ def make_config(
         raise PlaceboError(f"unknown recipe {recipe!r}; {suggest(recipe, RECIPES)}")
     config = RunConfig(model=model, reward=canonical(reward))
     chosen = flat_settings(settings or {})
-    for key, value in {**RECIPES[recipe], **chosen}.items():
+    own = implied(config.reward)
+    for key, value in {**RECIPES[recipe], **own, **chosen}.items():
         config = _replace(config, key.split("."), value)
+        if key in own and value != own[key]:
+            raise PlaceboError(
+                f"reward {describe(config.reward)}: sets {key}={own[key]} itself; leave out "
+                f"{key}={value}"
+            )
     check(config)
     return config
 
@@ -282,6 +294,26 @@ def check(config: RunConfig) -> None:
     if config.optimizer.minibatches > config.rollout.problems * config.rollout.samples:
         raise PlaceboError("setting optimizer.minibatches: more than completions in a step")
     check_evaluation(config.evaluation)
+    _check_labels(config)
+
+
+def _check_labels(config: RunConfig) -> None:
+    """Labels are of the training pool, and a reward that pays for them needs them."""
+    labels = config.labels
+    if labels.samples and labels.folder:
+        raise PlaceboError("setting labels.folder: has its own samples; leave labels.samples out")
+    if not needs_votes(config.reward):
+        return
+    if config.pool == BENCHMARK:
+        raise PlaceboError(
+            f"reward {describe(config.reward)}: labels are of training problems; pool=benchmark "
+            "has none"
+        )
+    if not labels.wanted:
+        raise PlaceboError(
+            f"reward {describe(config.reward)}: needs labels of the untrained model; add "
+            "labels.samples=16 (or 64, the paper's), or labels.folder"
+        )
 
 
 _CHOICES: Mapping[str, Iterable[str]] = {
@@ -292,11 +324,11 @@ _CHOICES: Mapping[str, Iterable[str]] = {
 }
 _LARGE = 1e9
 _RANGES: tuple[tuple[tuple[str, ...], float, float], ...] = (
-    (("seed",), 0, 2**63 - 1),
-    (("steps", "checkpoint_every"), 0, _LARGE),
+    (("seed", "labels.seed"), 0, 2**63 - 1),
+    (("steps", "checkpoint_every", "pool_size", "labels.samples"), 0, _LARGE),
     (("rollout.problems", "rollout.max_tokens", "rollout.max_rows"), 1, _LARGE),
     (("rollout.samples",), 2, _LARGE),
-    (("rollout.temperature",), COLDEST, HOTTEST),
+    (("rollout.temperature", "labels.temperature"), COLDEST, HOTTEST),
     (("loss.clip_low",), 0, 1),
     (("loss.clip_high", "loss.kl", "optimizer.weight_decay"), 0, _LARGE),
     (("optimizer.learning_rate", "optimizer.max_grad_norm"), 0, _LARGE),

@@ -1,26 +1,32 @@
-"""Evaluations within a run; the untrained model is evaluated once per model and contract."""
+"""What is measured of the models of a run; of the untrained one once per study, not per run."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import shutil
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from rlvr_placebo.analysis.summary import summarize
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.rundir import RunDirectory, read_table, write_atomic, write_table
+from rlvr_placebo.core.files import read_table, write_atomic, write_table
+from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.evaluate.evaluate import evaluate
+from rlvr_placebo.labels.votes import FILE, Asked, attach, permute_golds, sample_votes
+from rlvr_placebo.rewards.registry import BENCHMARK
 from rlvr_placebo.rollout.protocol import Engine
-from rlvr_placebo.train.trial import Benchmark, Trial
+from rlvr_placebo.train.preflight import check_pool
+from rlvr_placebo.train.trial import Benchmark, Trial, find_labels
 from rlvr_placebo.train.watch import Watch
 
 
 def evaluate_after(
-    trial: Trial, directory: RunDirectory, step: int, watch: Watch, baselines: Path | None
+    trial: Trial, directory: RunDirectory, step: int, watch: Watch, shared: Path | None
 ) -> None:
     """Evaluate the model as it is after ``step`` and write every sample and the summary.
 
@@ -29,14 +35,16 @@ def evaluate_after(
         directory: where it is written.
         step: 0 before training.
         watch: hears of progress.
-        baselines: where the evaluation may already lie, and is left, if the model is untrained.
+        shared: where the evaluation may already lie, and is left, if the model is untrained.
     """
     started = time.perf_counter()
     path = directory.path / f"evaluations/step-{step:06d}.parquet"
-    if baselines is None:
+    if shared is None:
         write_table(path, _measure(trial, step, watch))
     else:
-        write_atomic(path, _shared(trial, baselines, watch).read_bytes())
+        key = f"baseline-{trial.baseline_key}"
+        made = once(shared, key, lambda: _measure(trial, step, watch))
+        write_atomic(path, made.read_bytes())
     summary = summarize(read_table(path))
     contracts = [b.contract.as_dict() for b in trial.benchmarks]
     record = {"kind": "evaluation", "step": step, "contracts": contracts, "summary": summary}
@@ -71,13 +79,64 @@ def _measure(trial: Trial, step: int, watch: Watch) -> pa.Table:
     return measure(trial.engine, trial.benchmarks, watch, f"evaluation after step {step}")
 
 
-def _shared(trial: Trial, baselines: Path, watch: Watch) -> Path:
-    """Find the untrained model's evaluation in the folder, or measure it and leave it there."""
-    path = baselines / f"{trial.baseline_key}.parquet"
-    baselines.mkdir(parents=True, exist_ok=True)
-    with _locked(baselines / f"{trial.baseline_key}.lock"):
+def label_pool(trial: Trial, directory: RunDirectory, watch: Watch, shared: Path | None) -> Trial:
+    """The trial with the pool it trains on: labelled, if labels are asked for, and cut to size.
+
+    Args:
+        trial: the run, with its whole pool.
+        directory: where the labels are kept.
+        watch: hears of progress.
+        shared: where the labels may already lie, and are left.
+    """
+    config, pool = trial.config, trial.pool
+    if config.labels.wanted and config.pool != BENCHMARK:
+        path = directory.path / FILE
+        if not path.exists():
+            write_atomic(path, _labels(trial, directory, watch, shared).read_bytes())
+        shutil.rmtree(directory.path / SCRATCH, ignore_errors=True)
+        pool, dropped = attach(pool, read_table(path))
+        for reason, count in asdict(dropped).items():
+            if count:
+                watch.warn(f"{count} training problems leave the pool: {reason.replace('_', ' ')}")
+    pool = permute_golds(pool)
+    pool = pool[: config.pool_size] if config.pool_size else pool
+    check_pool(config, len(pool))
+    return replace(trial, pool=pool)
+
+
+SCRATCH = "labels"  # parts of labels that are being made
+
+
+def _labels(trial: Trial, directory: RunDirectory, watch: Watch, shared: Path | None) -> Path:
+    """The file of labels: the one that was named, a shared one, or one made now."""
+    config = trial.config
+    if config.labels.folder:
+        return find_labels(config.labels.folder)
+    prompts = [trial.prompts[p.id] for p in trial.pool]
+    asked = Asked(trial.pool, prompts, config.labels, config.rollout.max_tokens)
+    key = f"labels-{asked.key(trial.checkpoint.digest)}"
+    scratch = directory.path / SCRATCH if shared is None else shared / f"{key}-parts"
+
+    def make() -> pa.Table:
+        return sample_votes(
+            trial.engine, asked, scratch, lambda done, total: watch.progress("labels", done, total)
+        )
+
+    if shared is None:
+        write_table(directory.path / SCRATCH / FILE, make())
+        return directory.path / SCRATCH / FILE
+    made = once(shared, key, make)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return made
+
+
+def once(shared: Path, key: str, make: Callable[[], pa.Table]) -> Path:
+    """Find a table in the folder that a study's runs share, or make it and leave it there."""
+    path = shared / f"{key}.parquet"
+    shared.mkdir(parents=True, exist_ok=True)
+    with _locked(shared / f"{key}.lock"):
         if not _readable(path):
-            write_table(path, _measure(trial, 0, watch))
+            write_table(path, make())
     return path
 
 

@@ -11,14 +11,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rlvr_placebo.core.rundir import STATE, RunDirectory, claim, write_json, write_table
+from rlvr_placebo.core.files import write_json, write_table
+from rlvr_placebo.core.rundir import STATE, RunDirectory, claim
 from rlvr_placebo.core.seeds import generator_for
 from rlvr_placebo.learner.batch import make_batch
 from rlvr_placebo.model.checkpoint import save
 from rlvr_placebo.text.problems import batch_for
 from rlvr_placebo.train.collect import describe, generate, reward, share_flat
 from rlvr_placebo.train.config import RunConfig
-from rlvr_placebo.train.evaluations import evaluate_after
+from rlvr_placebo.train.evaluations import evaluate_after, label_pool
 from rlvr_placebo.train.preflight import rollout_warnings, static_warnings, window_warning
 from rlvr_placebo.train.rollouts import to_table
 from rlvr_placebo.train.state import restore, save_state
@@ -31,7 +32,7 @@ def run(
     out: Path,
     resume: bool = False,
     watch: Watch | None = None,
-    baselines: Path | None = None,
+    shared: Path | None = None,
 ) -> RunDirectory:
     """Carry out one run, or what is left of it.
 
@@ -40,7 +41,8 @@ def run(
         out: the run directory.
         resume: go on with an unfinished run in ``out``; a finished one is left alone.
         watch: hears of progress.
-        baselines: folder that keeps evaluations of untrained models, shared by a study's runs.
+        shared: folder that keeps what a study's runs have in common: evaluations of untrained
+            models, and their labels.
 
     Raises:
         PlaceboError: a mistake in the configuration, or a directory that is in use.
@@ -55,10 +57,11 @@ def run(
         write_json(out / "environment.json", environment())
         done = restore(directory, trial.learner)
         if done < 1:
-            for line in static_warnings(config):
+            for line in static_warnings(config, trial.document["trains_on_test"]):
                 watch.warn(line)
+        trial = label_pool(trial, directory, watch, shared)
         if done < 0:
-            evaluate_after(trial, directory, 0, watch, baselines)
+            evaluate_after(trial, directory, 0, watch, shared)
             save_state(directory, trial.learner, 0)
         flat = [r["frac_reward_zero_std"] for r in directory.metrics("step")]
         for step in range(max(done, 0) + 1, config.steps + 1):
@@ -97,7 +100,8 @@ def one_step(
     table = to_table(groups, step, batch.advantages_B.tolist())
     write_table(directory.path / f"rollouts/step-{step:06d}.parquet", table)
     record: dict[str, Any] = {"kind": "step", "step": step, **describe(groups), **learnt}
-    record["warnings"] = (static_warnings(trial.config) if step == 1 else []) + warnings
+    static = static_warnings(trial.config, trial.document["trains_on_test"])
+    record["warnings"] = (static if step == 1 else []) + warnings
     directory.append("metrics.jsonl", record)
     clock.lap("writing")
     directory.append("timings.jsonl", {"step": step, "time": time.time(), **clock.laps})

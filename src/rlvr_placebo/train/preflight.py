@@ -23,15 +23,20 @@ def check_fit(
         PlaceboError: a prompt and its completion exceed the model's positions, a prompt is empty,
             or the pool is smaller than a step.
     """
-    if pool < config.rollout.problems:
-        raise PlaceboError(
-            f"pool {config.pool}: {pool} problems, fewer than the {config.rollout.problems} of a "
-            "step; lower rollout.problems"
-        )
+    check_pool(config, pool)
     if any(len(p) == 0 for p in prompts):
         raise PlaceboError("a prompt has no tokens")
     check_length(prompts, max(config.rollout.max_tokens, config.evaluation.max_tokens),
                  max_positions)  # fmt: skip
+
+
+def check_pool(config: RunConfig, problems: int) -> None:
+    """Refuse a pool smaller than a step, unless a few problems were asked for."""
+    if problems < config.rollout.problems and not config.pool_size:
+        raise PlaceboError(
+            f"pool {config.pool}: {problems} problems, fewer than the {config.rollout.problems} of "
+            "a step; lower rollout.problems, or set pool_size to meet them again and again"
+        )
 
 
 def check_length(prompts: Sequence[Sequence[int]], max_tokens: int, max_positions: int) -> None:
@@ -44,15 +49,26 @@ def check_length(prompts: Sequence[Sequence[int]], max_tokens: int, max_position
         )
 
 
-def static_warnings(config: RunConfig) -> list[str]:
-    """What the configuration alone tells."""
+def static_warnings(config: RunConfig, trains_on_test: Sequence[str]) -> list[str]:
+    """What is known before anything is generated.
+
+    Args:
+        config: the run.
+        trains_on_test: benchmarks some of whose problems are trained on.
+    """
+    warnings = []
     clips = (config.loss.clip_low, config.loss.clip_high)
     if config.optimizer.updates == 1 and clips != (None, None):
-        return [
+        warnings.append(
             "clipping cannot bind: with one update per rollout every ratio is 1; "
             "raise optimizer.minibatches or epochs, or set clip_low=off clip_high=off"
-        ]
-    return []
+        )
+    if trains_on_test:
+        warnings.append(
+            f"trains on the test problems of {', '.join(trains_on_test)}: accuracy there says "
+            "nothing about other problems"
+        )
+    return warnings
 
 
 def rollout_warnings(config: RunConfig, groups: Sequence[Group]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from rlvr_placebo.core.records import (
     Score,
     Status,
     Verification,
+    Vote,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ def _schema() -> pa.Schema:
             "problem_id": pa.string(),
             "messages": pa.string(),
             "golds": pa.list_(pa.string()),
+            "votes": pa.string(),
+            "permuted_gold": pa.string(),
             "cluster": pa.string(),
             "source": pa.string(),
             "split": pa.string(),
@@ -57,6 +61,7 @@ def _schema() -> pa.Schema:
             "tokens": integers,
             "logprobs": floats,
             "entropies": floats,
+            "certainties": floats,
             "loss_mask": pa.list_(pa.bool_()),
             "versions": integers,
             "finish": pa.string(),
@@ -81,6 +86,8 @@ def _row(step: int, place: int, group: Group, rollout: Rollout) -> dict[str, Any
         "problem_id": problem.id,
         "messages": json.dumps(list(map(dict, problem.messages)), sort_keys=True),
         "golds": list(problem.golds),
+        "votes": json.dumps([asdict(v) for v in problem.votes], sort_keys=True),
+        "permuted_gold": problem.permuted_gold,
         "cluster": problem.cluster,
         "source": problem.source,
         "split": problem.split,
@@ -90,6 +97,7 @@ def _row(step: int, place: int, group: Group, rollout: Rollout) -> dict[str, Any
         "tokens": completion.tokens,
         "logprobs": completion.logprobs,
         "entropies": completion.entropies,
+        "certainties": completion.certainties,
         "loss_mask": completion.loss_mask,
         "versions": completion.versions,
         "finish": str(completion.finish),
@@ -116,6 +124,8 @@ def from_table(table: pa.Table) -> list[Group]:
             cluster=first["cluster"],
             source=first["source"],
             split=first["split"],
+            votes=tuple(Vote(**v) for v in json.loads(first["votes"])),
+            permuted_gold=first["permuted_gold"],
         )
         rollouts = tuple(_rollout(row) for row in members)
         groups.append(Group(problem, tuple(first["prompt"]), rollouts))
@@ -129,6 +139,7 @@ def _rollout(row: dict[str, Any]) -> Rollout:
         entropies=np.array(row["entropies"], dtype=np.float32),
         loss_mask=np.array(row["loss_mask"], dtype=bool),
         versions=np.array(row["versions"], dtype=np.int32),
+        certainties=np.array(row["certainties"], dtype=np.float32),
         finish=Finish(row["finish"]),
         text=row["text"],
         seed=row["seed"],

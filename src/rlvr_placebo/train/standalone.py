@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_placebo.analysis.summary import summarize
-from rlvr_placebo.core.rundir import claim, write_json, write_table
+from rlvr_placebo.core.files import write_json, write_table
+from rlvr_placebo.core.rundir import claim
 from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
 from rlvr_placebo.model.checkpoint import load
 from rlvr_placebo.rollout.native import NativeEngine

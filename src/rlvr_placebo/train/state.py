@@ -11,7 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.rundir import STATE, RunDirectory, canonical_json, write_atomic
+from rlvr_placebo.core.files import canonical_json, write_atomic
+from rlvr_placebo.core.rundir import STATE, RunDirectory
 from rlvr_placebo.learner.learner import Learner
 from rlvr_placebo.model.checkpoint import read_tensors
 

@@ -7,21 +7,26 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from rlvr_placebo import __version__
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.files import digest, file_digest
 from rlvr_placebo.core.records import Problem
-from rlvr_placebo.core.rundir import digest
+from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.evaluate.contract import Contract, EvaluationConfig, make_contract
+from rlvr_placebo.labels.votes import FILE
 from rlvr_placebo.learner.learner import Learner
 from rlvr_placebo.model.checkpoint import Checkpoint, digest_of, load, load_tokenizer, locate
 from rlvr_placebo.rewards.protocol import Reward
-from rlvr_placebo.rewards.spec import build, describe
+from rlvr_placebo.rewards.registry import BENCHMARK
+from rlvr_placebo.rewards.spec import build, describe, user_code
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.text.problems import content_hash, load_problems
-from rlvr_placebo.text.templates import get_template, render
+from rlvr_placebo.text.templates import Template, get_template, render
 from rlvr_placebo.text.tokenizer import Tokenizer
 from rlvr_placebo.train.config import RunConfig
 from rlvr_placebo.train.preflight import check_fit
@@ -48,6 +53,7 @@ class Trial:
     learner: Learner
     reward: Reward
     document: dict[str, Any]
+    template: Template
     pool: list[Problem]
     prompts: dict[str, Prompt]
     benchmarks: list[Benchmark]
@@ -73,15 +79,45 @@ def make_benchmarks(
     return benchmarks
 
 
+def load_pool(config: RunConfig, benchmarks: Sequence[Benchmark]) -> list[Problem]:
+    """The training problems, before labels and ``pool_size`` narrow them down."""
+    if config.pool != BENCHMARK:
+        return load_problems(config.pool)
+    return list({p.id: p for b in benchmarks for p in b.problems}.values())
+
+
 def content(
-    model_digest: str, pool: Sequence[Problem], benchmarks: Sequence[Benchmark]
+    config: RunConfig, model_digest: str, pool: Sequence[Problem], benchmarks: Sequence[Benchmark]
 ) -> dict[str, Any]:
-    """The content of all that a configuration names: model, training pool, benchmarks."""
+    """The content of all that a configuration names: model, problems, labels, a user's reward."""
+    trained = {p.id for p in pool}
+    folder = config.labels.folder
     return {
         "model_digest": model_digest,
         "pool_digest": content_hash(pool),
         "contracts": [b.contract.as_dict() for b in benchmarks],
+        "labels_digest": file_digest(find_labels(folder)) if folder else None,
+        # benchmarks some of whose own problems are trained on (TTRL): no test of generalisation
+        "trains_on_test": [
+            b.contract.benchmark for b in benchmarks if trained & {p.id for p in b.problems}
+        ],
     }
+
+
+def find_labels(folder: str) -> Path:
+    """The file of labels in a folder.
+
+    Raises:
+        PlaceboError: there is none, or it is unfinished.
+    """
+    run = RunDirectory(Path(folder))
+    if not (run.path / FILE).exists() or not run.finished:
+        raise PlaceboError(
+            f"labels.folder {folder}: holds no finished labels; make them with `placebo labels "
+            "build`"
+        )
+    run.must_be_whole()
+    return run.path / FILE
 
 
 def identity(config: RunConfig, contents: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +125,8 @@ def identity(config: RunConfig, contents: Mapping[str, Any]) -> dict[str, Any]:
 
     A run is resumed, or counted as done, only where this is the same.
     """
-    return {**config.as_dict(), "reward_name": describe(config.reward), **contents}
+    own = {"reward_name": describe(config.reward), "reward_code": user_code(config.reward)}
+    return {**config.as_dict(), **own, **contents}
 
 
 def find_content(config: RunConfig) -> dict[str, Any]:
@@ -98,8 +135,8 @@ def find_content(config: RunConfig) -> dict[str, Any]:
     tokenizer = load_tokenizer(folder)
     how = config.evaluation
     benchmarks = make_benchmarks(how.benchmarks, config.template, tokenizer, how)
-    pool = load_problems(config.pool)
-    return content(digest_of(folder, tokenizer), pool, benchmarks)
+    pool = load_pool(config, benchmarks)
+    return content(config, digest_of(folder, tokenizer), pool, benchmarks)
 
 
 def prepare(config: RunConfig) -> Trial:
@@ -108,17 +145,17 @@ def prepare(config: RunConfig) -> Trial:
     Raises:
         PlaceboError: whatever is wrong with the model, the problems or their fit.
     """
-    pool = load_problems(config.pool)
     checkpoint = load(config.model)
     tokenizer, model = checkpoint.tokenizer, checkpoint.model
     template = get_template(config.template)
-    prompts = {p.id: render(p, template, tokenizer) for p in pool}
     how = config.evaluation
     benchmarks = make_benchmarks(how.benchmarks, config.template, tokenizer, how)
+    pool = load_pool(config, benchmarks)
+    prompts = {p.id: render(p, template, tokenizer) for p in pool}
     asked = [*prompts.values(), *(p for b in benchmarks for p in b.prompts)]
     check_fit(config, len(pool), asked, model.architecture.max_positions)
     rollout = config.rollout
-    document = identity(config, content(checkpoint.digest, pool, benchmarks))
+    document = identity(config, content(config, checkpoint.digest, pool, benchmarks))
     return Trial(
         config=config,
         checkpoint=checkpoint,
@@ -128,6 +165,7 @@ def prepare(config: RunConfig) -> Trial:
         ),
         reward=build(config.reward),
         document=document,
+        template=template,
         pool=pool,
         prompts=prompts,
         benchmarks=benchmarks,

@@ -46,7 +46,7 @@ def as_number(answer: str) -> Fraction | None:
     return -value if sign == "-" else value
 
 
-_MARKS_OF_ALGEBRA = set("+-*/^\\(){}[]%=√π°")
+_MARKS_OF_ALGEBRA = set("+-*/^\\(){}[]%=√π°:,;|")
 _WITH_UNIT = re.compile(r"[+-]?[0-9][0-9.,/]*\s+[A-Za-z][A-Za-z ]*")
 
 
@@ -56,9 +56,14 @@ def _may_be_a_number(text: str) -> bool:
     ``sqrt`` and ``2 apples`` may; ``12 3``, ``x12`` and ``1-`` (an operator without its right
     side) cannot, and are wrong beside a numeric gold.
     """
-    if text and text[-1] in "+-*/^=(":
+    if text and text[-1] in "+-*/^=(:,;":
         return False
     return bool(_MARKS_OF_ALGEBRA & set(text)) or bool(_WITH_UNIT.fullmatch(text))
+
+
+def parsable(answer: str) -> bool:
+    """Whether an answer can be compared with others: a number, or plain text without algebra."""
+    return as_number(answer) is not None or not _may_be_a_number(normalize(answer))
 
 
 def equivalent(gold: str, answer: str) -> bool | None:

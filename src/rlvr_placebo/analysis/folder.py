@@ -1,0 +1,120 @@
+"""A study's folder: ``study.json`` names its runs, which lie in a store that studies may share.
+
+::
+
+    DIR/study.json     the runs of the study, and where their store is
+    DIR/summary.json, DIR/report.html
+    STORE/runs/<name>  one run directory each; STORE is DIR unless another one is chosen
+    STORE/shared       evaluations and labels of untrained models
+    STORE/configs, STORE/logs
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.files import read_jsonl
+from rlvr_placebo.core.rundir import SCHEMA, RunDirectory
+
+MARKER = "study.json"
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far one run is.
+
+    Attributes:
+        name: of its directory.
+        state: ``finished``, ``running``, ``stopped`` (it goes on when the study is run again) or
+            ``waiting``.
+        done: steps done.
+        steps: steps in all.
+        seconds: mean seconds of a step so far; None before the first.
+    """
+
+    name: str
+    state: str
+    done: int
+    steps: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """A study's folder, as ``study.json`` describes it."""
+
+    path: Path
+    store: Path
+    document: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> StudyFolder:
+        """Open a study's folder.
+
+        Raises:
+            PlaceboError: it is none.
+        """
+        if not (path / MARKER).exists():
+            raise PlaceboError(f"{path}: not a study's folder (it has no {MARKER})")
+        document = RunDirectory(path).read_json(MARKER)
+        if document.get("schema") != SCHEMA or "runs" not in document:
+            raise PlaceboError(f"{path / MARKER}: damaged, or of another version")
+        return cls(path, path / document["store"], document)
+
+    @property
+    def names(self) -> list[str]:
+        """The runs of the study, in the order of its matrix."""
+        return [run["name"] for run in self.document["runs"]]
+
+    def run(self, name: str) -> RunDirectory:
+        """The directory of a run."""
+        return RunDirectory(self.store / "runs" / name)
+
+    def finished_runs(self) -> list[RunDirectory]:
+        """The runs that are finished."""
+        return [self.run(name) for name in self.names if self.run(name).finished]
+
+    def steps_done(self, name: str) -> int:
+        """How many steps of a run are on disk."""
+        return sum(1 for _ in (self.run(name).path / "rollouts").glob("step-*.parquet"))
+
+    def status(self) -> list[RunStatus]:
+        """How far every run is."""
+        return [self._status(run["name"], run["steps"]) for run in self.document["runs"]]
+
+    def _status(self, name: str, steps: int) -> RunStatus:
+        run = self.run(name)
+        if run.finished:
+            state = "finished"
+        elif not run.path.exists():
+            state = "waiting"
+        else:
+            state = "running" if _held(run.path) else "stopped"
+        done = self.steps_done(name)
+        return RunStatus(name, state, done, steps, seconds_per_step(run))
+
+
+def seconds_per_step(run: RunDirectory) -> float | None:
+    """Mean seconds of a run's steps, from its timings; None before the first."""
+    laps = [r for r in read_jsonl(run.path / "timings.jsonl") if "generation" in r]
+    if not laps:
+        return None
+    keys = ("generation", "scoring", "update", "writing")
+    return sum(float(r[k]) for r in laps for k in keys) / len(laps)
+
+
+def _held(path: Path) -> bool:
+    """Whether a process is writing a run directory."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -1,0 +1,141 @@
+"""Commands about one run: train, eval, and the lists of what there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import UseAppendAction, arg
+
+from rlvr_placebo.core.errors import PlaceboError
+
+Settings = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="KEY=VALUE")]
+
+
+def one_thread() -> None:
+    """Two torch threads on busy cores collapse; scale by processes instead."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model with GRPO under a reward, and evaluate it before and after."""
+
+    model: str
+    """An embedded family (pocket/code-prior), a checkpoint's folder, or a hub id."""
+    reward: str
+    """ground_truth, "random(0.5)", "shuffle(ground_truth)" … or a .json/.toml file."""
+    out: Path
+    """The run directory; must be new, unless --resume is given."""
+    steps: int | None = None
+    """Rollout batches; the recipe's number by default."""
+    seed: int = 0
+    """Of problem order, sampling, rewards and minibatches."""
+    recipe: str = "pocket"
+    """Which settings to start from: pocket, or paper (arXiv 2506.10947)."""
+    settings: Settings = ()
+    """Change a setting, e.g. --set clip_high=off; repeatable. See `placebo settings`."""
+    resume: bool = False
+    """Go on with the unfinished run in --out."""
+
+    def run(self) -> None:
+        """Check everything, train, and print what the run gained."""
+        from rlvr_placebo.rewards.spec import parse
+        from rlvr_placebo.train.config import make_config, parse_settings
+
+        given = {"seed": self.seed} | ({} if self.steps is None else {"steps": self.steps})
+        changes = parse_settings(self.settings)
+        for key in changes.keys() & given.keys():
+            raise PlaceboError(f"{key} is given twice: write --{key} only, not --set {key}=… too")
+        changes |= given
+        config = make_config(self.model, parse(self.reward), self.recipe, changes)
+        one_thread()
+        from rlvr_placebo.cli.progress import Display
+        from rlvr_placebo.cli.tables import print_gains
+        from rlvr_placebo.train.loop import run
+
+        with Display(config.steps) as display:
+            if self.resume and not (self.out / "config.json").exists():
+                display.say(f"nothing to resume in {self.out}: a new run starts")
+            directory = run(config, self.out, self.resume, display)
+        print_gains([directory], self.out)
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Evaluate a model on a benchmark; every sample is stored."""
+
+    model: str
+    """An embedded family, a checkpoint's folder, or a hub id."""
+    benchmark: str
+    """A problem set (see `placebo benchmarks`) or a .jsonl file."""
+    out: Path
+    """Where samples and summary go; must be new, unless --resume is given."""
+    samples: int = 4
+    """Completions per problem at temperatures above 0."""
+    temperature: float | None = None
+    """By default both 0 (greedy) and 1."""
+    template: str = "plain"
+    """What surrounds a question: plain, boxed or forced_code."""
+    max_tokens: int = 96
+    """The longest completion."""
+    seed: int = 0
+    """Of all decoding."""
+    resume: bool = False
+    """Start again what was killed in --out."""
+
+    def run(self) -> None:
+        """Evaluate and print accuracy with its error."""
+        one_thread()
+        from rlvr_placebo.cli.progress import Display
+        from rlvr_placebo.cli.tables import print_summary
+        from rlvr_placebo.evaluate.contract import EvaluationConfig
+        from rlvr_placebo.train.standalone import evaluate_model
+
+        temperatures = (0.0, 1.0) if self.temperature is None else (self.temperature,)
+        how = EvaluationConfig(
+            (self.benchmark,), 0, temperatures, self.samples, self.max_tokens, self.seed
+        )
+        with Display(0) as display:
+            summary = evaluate_model(self.model, how, self.template, self.out, self.resume, display)
+        print_summary(self.model, summary, self.out)
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """List the rewards, one line each."""
+
+    def run(self) -> None:
+        """Print name and meaning."""
+        from rlvr_placebo.rewards.registry import REWARDS
+
+        width = max(len(e.usage) for e in REWARDS.values())
+        for entry in REWARDS.values():
+            print(f"{entry.usage:<{width}}  {entry.summary.replace('``', '')}")
+
+
+@dataclass(frozen=True)
+class Benchmarks:
+    """List the problem sets, one line each."""
+
+    def run(self) -> None:
+        """Print name and content."""
+        from rlvr_placebo.text.pocket import SETS
+
+        for name, summary in SETS.items():
+            print(f"{name:<13} {summary}")
+        print(f"{'FILE.jsonl':<13} one problem a line: problem, answer, and optionally cluster")
+
+
+@dataclass(frozen=True)
+class SettingsList:
+    """List every setting of a run with its default under both recipes."""
+
+    def run(self) -> None:
+        """Print key, value by recipe, and what it means."""
+        from rlvr_placebo.cli.tables import print_settings
+
+        print_settings()

@@ -1,0 +1,82 @@
+"""The probe of contamination: does a model know how a problem goes on (arXiv 2507.10532)?"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlvr_placebo.core.records import Problem
+from rlvr_placebo.rollout.protocol import Engine, Sampling
+from rlvr_placebo.text.tokenizer import Tokenizer
+
+SHARE = 0.6  # of a problem's words that are shown
+BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """One problem cut in two, and how the model went on.
+
+    Attributes:
+        problem_id: which problem.
+        hidden: the words that were not shown.
+        written: what the model wrote instead.
+        numbers: how many numbers stand in the hidden part: what no one can guess.
+    """
+
+    problem_id: str
+    hidden: str
+    written: str
+    numbers: int
+
+    @property
+    def word_for_word(self) -> bool:
+        """Whether the model wrote just the hidden words."""
+        hidden = self.hidden.split()
+        return self.written.split()[: len(hidden)] == hidden
+
+
+def cut(question: str, share: float = SHARE) -> tuple[str, str]:
+    """Split a question behind the first ``share`` of its words (rounded up).
+
+    Example: ``cut("a b c d e")`` is ``("a b c", "d e")``.
+    """
+    pieces = re.findall(r"\s*\S+", question)
+    shown = math.ceil(share * len(pieces))
+    return "".join(pieces[:shown]), "".join(pieces[shown:])
+
+
+def completions_of(
+    engine: Engine, tokenizer: Tokenizer, problems: Sequence[Problem], share: float = SHARE
+) -> list[Continuation]:
+    """Show the model the first part of each problem and let it go on greedily.
+
+    Args:
+        engine: holds the model.
+        tokenizer: the model's.
+        problems: each with at least two words.
+        share: of the words that is shown.
+    """
+    parts = [cut(p.question, share) for p in problems]
+    found = []
+    for start in range(0, len(problems), BLOCK):
+        block = parts[start : start + BLOCK]
+        prompts = [_prompt(shown, tokenizer) for shown, _ in block]
+        longest = max(len(tokenizer.encode(hidden)) for _, hidden in block) + 4
+        written = engine.generate(prompts, Sampling(0.0, 1.0, longest), [[0]] * len(block))
+        found += [
+            Continuation(
+                problem.id, hidden, rows[0].text, len(re.findall(r"\d+(?:[.,]\d+)*", hidden))
+            )
+            for problem, (_, hidden), rows in zip(
+                problems[start : start + BLOCK], block, written, strict=True
+            )
+        ]
+    return found
+
+
+def _prompt(shown: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+    tokens = tokenizer.encode(shown)
+    return tuple(tokens) if tokenizer.bos is None else (tokenizer.bos, *tokens)

@@ -1,0 +1,1 @@
+"""Labels made by sampling the untrained model, and what they are worth."""

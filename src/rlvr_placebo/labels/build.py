@@ -1,0 +1,89 @@
+"""Labels in a folder of their own: made once, used by any run on the same problems."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.files import read_table, write_table
+from rlvr_placebo.core.rundir import RunDirectory, claim
+from rlvr_placebo.labels.votes import FILE, Asked, LabelsConfig, sample_votes
+from rlvr_placebo.model.checkpoint import load
+from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.text.problems import content_hash, load_problems
+from rlvr_placebo.text.templates import get_template, render
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Request:
+    """What labels are asked for. Example: ``Request("pocket/no-code", "pocket-train@640", …)``."""
+
+    model: str
+    pool: str
+    template: str
+    max_tokens: int
+    how: LabelsConfig
+
+
+def build_labels(
+    request: Request, out: Path, progress: Callable[[str, int, int], None]
+) -> pa.Table:
+    """Sample the model on the pool and write the votes; killed, the same call goes on.
+
+    Raises:
+        PlaceboError: a mistake in the request, or a folder that holds something else.
+    """
+    how = request.how
+    if how.samples < 1 or request.max_tokens < 1 or how.seed < 0:
+        raise PlaceboError("labels: --samples and --max-tokens must be 1 or more, --seed 0 or more")
+    if not 0.01 <= how.temperature <= 100:
+        raise PlaceboError("labels: --temperature must lie in [0.01, 100]")
+    problems = load_problems(request.pool)
+    template = get_template(request.template)
+    checkpoint = load(request.model)
+    prompts = [render(p, template, checkpoint.tokenizer) for p in problems]
+    longest, positions = max(map(len, prompts)), checkpoint.model.architecture.max_positions
+    if longest + request.max_tokens > positions:
+        raise PlaceboError(
+            f"labels: a prompt of {longest} tokens and {request.max_tokens} new ones exceed the "
+            f"model's {positions} positions; lower --max-tokens"
+        )
+    document = {
+        **asdict(request),
+        "model_digest": checkpoint.digest,
+        "pool_digest": content_hash(problems),
+    }
+    with claim(out, document, resume=True) as directory:
+        if directory.finished:
+            directory.must_be_whole()
+            return read_table(out / FILE)
+        asked = Asked(problems, prompts, how, request.max_tokens)
+        engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
+        parts = out / "parts"
+        table = sample_votes(engine, asked, parts, lambda done, total: progress("problems", done,
+                                                                               total))  # fmt: skip
+        write_table(out / FILE, table)
+        shutil.rmtree(parts, ignore_errors=True)
+        directory.finish({"problems": len(problems)})
+        return table
+
+
+def open_labels(folder: Path) -> pa.Table:
+    """Read the labels of a folder, or of a run's directory.
+
+    Raises:
+        PlaceboError: there are none, or they are not whole.
+    """
+    if not (folder / FILE).exists():
+        raise PlaceboError(f"{folder}: holds no labels ({FILE}); `placebo labels build` makes them")
+    run = RunDirectory(folder)
+    if run.finished:
+        run.must_be_whole()
+    return read_table(folder / FILE)

@@ -1,0 +1,70 @@
+"""Are the labels that should be wrong really wrong? Two independent checkers are asked."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rlvr_placebo.analysis.labels import read_votes
+from rlvr_placebo.verify.equivalence import equivalent
+from rlvr_placebo.verify.vote import wrong
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+REALLY_WRONG = 0.995  # share of incorrect labels that each of two checkers must call wrong
+
+
+def check_incorrect(table: pa.Table) -> dict[str, Any]:
+    """Have two independent checkers judge every *incorrect* label against the gold answers.
+
+    The first is this project's own equivalence, asked anew; the second is ``math-verify``. A label
+    that a checker cannot judge does not count as wrong.
+
+    Returns:
+        ``labels``, the share that each checker calls ``wrong``, up to ten labels that one of them
+        doubts, and ``ok``.
+    """
+    votes = read_votes(table)
+    pairs = [
+        (row["golds"], label.raw)
+        for row in table.to_pylist()
+        for label in wrong(votes[row["problem_id"]])[:1]
+    ]
+    verdicts = {"placebo": [_wrong(*pair) for pair in pairs],
+                "math-verify": [_wrong_to_math_verify(*pair) for pair in pairs]}  # fmt: skip
+    shares = {name: float(np.mean(found)) if found else 0.0 for name, found in verdicts.items()}
+    doubted = [
+        {"golds": pair[0], "label": pair[1]}
+        for pair, *found in zip(pairs, *verdicts.values(), strict=True)
+        if not all(found)
+    ]
+    ok = bool(pairs) and min(shares.values()) >= REALLY_WRONG
+    return {"labels": len(pairs), "wrong": shares, "doubted": doubted[:10], "ok": ok}
+
+
+def _wrong(golds: Sequence[str], answer: str) -> bool:
+    return all(equivalent(gold, answer) is False for gold in golds)
+
+
+_HEAVY = re.compile(
+    r"\^[^^]*\^|!|\\binom|\^\{?\(?\d{3,}"
+)  # what could keep a checker busy for ever
+
+
+def _wrong_to_math_verify(golds: Sequence[str], answer: str) -> bool:
+    """Judge by a library that shares no code with ours; what is too heavy for it stays unjudged."""
+    from math_verify import parse, verify
+
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that time-outs are off
+    if len(answer) > 200 or any(_HEAVY.search(text) for text in (answer, *golds)):
+        return False
+    given = parse(f"${answer}$", parsing_timeout=0)
+    known = [parse(f"${gold}$", parsing_timeout=0) for gold in golds]
+    if not given or not all(known):
+        return False
+    return not any(verify(gold, given, timeout_seconds=0) for gold in known)
