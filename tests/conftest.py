@@ -32,6 +32,13 @@ from rlvr_placebo.verify.equivalence import verify
 
 torch.set_num_threads(1)
 
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Tests neither see nor touch what the user has built."""
+    os.environ["PLACEBO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 ARCHITECTURES = {
     "qwen2": Architecture(
         "qwen2", 640, 48, 3, 6, 2, 8, 96, 512, 1e-6, 10000.0, tied=True, attention_bias=False

@@ -87,7 +87,8 @@ PYTHON_MENTIONED = {
 BOXED = {
     r"\boxed{7}": True, r"So \boxed{7}.": True, r"\boxed{\frac{1}{2}}": True, r"\boxed{ 7 }": True,
     r"\boxed{7": False, r"\boxed{}": False, r"\boxed{ }": False, r"\boxed": False,
-    r"boxed{7}": False, r"\boxed 7": False, r"\boxed{{7}}": True, r"\boxed{{7}": False, r"\boxed{7}}": True, "": False,
+    r"boxed{7}": False, r"\boxed 7": False, r"\boxed{{7}}": True, r"\boxed{{7}": False,
+    r"\boxed{7}}": True, "": False,
     r"\boxed{1} \boxed{}": False,  # the last one counts, and it is empty
     r"\boxed{} \boxed{1}": True, r"\boxed{1} \boxed{2": True, r"$\boxed{7}$": True,
     r"\[\boxed{7}\]": True, r"\boxed{\text{seven}}": True, r"\boxed{\{1,2\}}": True,
@@ -185,7 +186,8 @@ WORDS = {
     "a,b": 1, "3+4": 1, "3 + 4": 3, "\\boxed{7}": 1, "\\boxed{ 7 }": 3, "$x = 3$": 3, "don't": 1,
     "e.g. this": 2, "x=12+5 #17": 2, "```python\nx=1\n```": 3, "a\u00a0b": 2, "a\u200bb": 1,
     "\ufeffa": 1, "a\u2028b": 2, "我": 1, "我们": 2, "我们 走": 3, "a我b": 3,
-    "こんにちは": 5, "한국": 2, "😀": 1, "😀😀": 1, "naïve": 1, "a.b.c": 1, "1,000": 1, "1 000": 2, "—": 1, "a—b": 1,
+    "こんにちは": 5, "한국": 2, "😀": 1, "😀😀": 1, "naïve": 1, "a.b.c": 1, "1,000": 1, "1 000": 2,
+    "—": 1, "a—b": 1,
     "a — b": 3, "...": 1, ". . .": 3, "\r\n": 0, "a\r\nb": 2, "\x00": 1, "a" * 10_000: 1,
     "a " * 10_000: 10_000,
 }  # fmt: skip

@@ -78,7 +78,7 @@ def test_lists(capsys):
             ("train", *MODEL, "--reward", "format", "--steps", "1", "--set", "steps=2"),
             "given twice",
         ),
-        (("pocket", "build", "code-prior", "--steps", "-5"), "--steps 1 or more"),
+        (("pocket", "build", "code-prior", "--steps", "-5"), "--steps: at least 1"),
         (("eval", *MODEL, "--benchmark", "pocket-500", "--samples", "0"), "at least 1"),
         (("eval", *MODEL, "--benchmark", "pocket-500", "--template", "x"), "unknown template"),
         (("eval", *MODEL, "--benchmark", "pocket-500", "--max-tokens", "900"), "512 positions"),

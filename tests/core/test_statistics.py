@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from rlvr_placebo.core.statistics import Estimate, add_errors, clustered_mean, mean_of_runs
+from rlvr_placebo.core.statistics import (
+    Estimate,
+    add_errors,
+    clustered_mean,
+    interval,
+    mean_of_runs,
+)
 
 
 def test_one_value_per_cluster_is_the_ordinary_standard_error():
@@ -69,3 +76,30 @@ def test_errors_add_in_squares():
     assert add_errors(a, b) == pytest.approx(1.0)
     assert add_errors(a, a) == pytest.approx(math.sqrt(2))
     assert add_errors(b) is None
+
+
+def test_interval_by_hand():
+    # one part: Student's t with its clusters less one
+    part = Estimate(10.0, 2.0, 5, 5, "seed")
+    assert interval([part]) == pytest.approx((10 - 2.776445 * 2, 10 + 2.776445 * 2))
+    # two parts, of 2 seeds and of 50 templates: each its own t, added as squares
+    parts = [Estimate(10.0, 1.0, 500, 50, "template"), Estimate(10.0, 2.0, 2, 2, "seed")]
+    half = math.hypot(stats.t.ppf(0.975, 49), 2 * stats.t.ppf(0.975, 1))
+    assert interval(parts) == pytest.approx((10 - half, 10 + half))
+    assert interval([Estimate(1.0, None, 1, 1, "seed")]) is None
+    assert interval([Estimate(None, None, 0, 0, "seed")]) is None
+    assert interval([Estimate(3.0, 0.0, 4, 4, "seed")]) == (3.0, 3.0)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_interval_covers_as_often_as_it_says(seeds):
+    """So many seeds × 40 problems, both with variance: the truth lies inside in 95 of 100."""
+    rng = np.random.default_rng(seeds)
+    hits = 0
+    for _ in range(2000):
+        noise = rng.normal(0, 2, (1, 40)) + rng.normal(0, 1, (seeds, 40))
+        table = rng.normal(0, 1, (seeds, 1)) + noise
+        problems = clustered_mean(table.mean(axis=0), [str(i) for i in range(40)], "problem")
+        low, high = interval([problems, mean_of_runs(table.mean(axis=1).tolist())])
+        hits += low <= 0 <= high
+    assert hits / 2000 > 0.94

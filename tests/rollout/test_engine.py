@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -275,3 +277,17 @@ def test_temperature_zero_is_greedy_and_low_temperature_goes_there():
     half = torch.tensor([0.5], dtype=torch.float64)
     assert draw(logits, half, Sampling(0.0)).tokens_B.item() == 1
     assert draw(logits, half, Sampling(0.01)).tokens_B.item() == 1
+
+
+def test_self_certainty_is_the_divergence_from_uniform():
+    """KL(uniform ‖ p) = −log V − mean log p; 0 for a uniform distribution; top-p's own support."""
+    u = torch.tensor([0.3], dtype=torch.float64)
+    probabilities = torch.tensor([[0.5, 0.25, 0.125, 0.125]])
+    drawn = draw(probabilities.log(), u, Sampling())
+    expected = -math.log(4) - sum(math.log(p) for p in (0.5, 0.25, 0.125, 0.125)) / 4
+    assert drawn.certainties_B.item() == pytest.approx(expected, abs=1e-6)
+    assert draw(torch.zeros(1, 7), u, Sampling()).certainties_B.item() == pytest.approx(0, abs=1e-6)
+    kept = draw(probabilities.log(), u, Sampling(top_p=0.7)).certainties_B.item()
+    expected = -math.log(2) - (math.log(2 / 3) + math.log(1 / 3)) / 2
+    assert kept == pytest.approx(expected, abs=1e-6)
+    assert draw(probabilities.log(), u, Sampling(0.0)).certainties_B.item() == 0

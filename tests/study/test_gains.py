@@ -53,9 +53,9 @@ def test_by_hand():
     # problems: gains 0 and 1/2, s/√2 = 1/4; seeds: gains 1/2 and 0, s/√2 = 1/4
     assert entry["stderr"] == pytest.approx(100 * math.sqrt(2 * 0.25**2))
     assert entry["error_contains"] == ["problems", "seeds"]
-    # two equal variances with one degree of freedom each: two degrees, t = 4.3027
-    half = 4.302653 * entry["stderr"]
-    assert entry["interval"] == [pytest.approx(25.0 - half), pytest.approx(25.0 + half)]
+    # both parts have an error of 25 points and one degree of freedom: t = 12.7062 for each
+    half = 12.7062 * entry["stderr"]
+    assert entry["interval"] == pytest.approx([25.0 - half, 25.0 + half], rel=1e-4)
     # base: 1/2 in both seeds, problems 1 and 0: s/√2 = 1/2
     assert entry["base_stderr"] == pytest.approx(50.0)
     assert (entry["code_frequency_before"], entry["code_frequency_after"]) == (0.0, 0.75)

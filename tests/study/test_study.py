@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -8,8 +9,11 @@ import time
 import pytest
 
 from rlvr_placebo.analysis.arms import gains
+from rlvr_placebo.analysis.folder import StudyFolder
+from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.rundir import RunDirectory
+from rlvr_placebo.core.files import read_jsonl
+from rlvr_placebo.core.rundir import RunDirectory, locked
 from rlvr_placebo.study.local import Launch, run_study
 from rlvr_placebo.study.matrix import load_study
 from rlvr_placebo.text.problems import load_problems
@@ -210,3 +214,110 @@ def test_killed_whole_it_goes_on(study_file, tmp_path):
     for run in alone:
         twin = RunDirectory(out / "runs" / run.path.name)
         assert twin.read_json("result.json") == run.read_json("result.json")
+
+
+def test_a_second_study_does_not_repeat_what_it_shares(study_file, tmp_path):
+    first = run_study(load_study(study_file), Launch(tmp_path / "one", pause=0.1))
+    touched = {p: p.stat().st_mtime_ns for r in first for p in r.path.rglob("*") if p.is_file()}
+    wider = study_file.with_name("wider.toml")
+    text = study_file.read_text().replace('"random(0.5)"]', '"random(0.5)", "format"]')
+    wider.write_text(text.replace("[1, 2]", "[1]"))
+    reports = []
+    launch = Launch(tmp_path / "two", store=tmp_path / "one", pause=0.1)
+    runs = run_study(load_study(wider), launch, reports.append)
+    assert len(runs) == 3
+    assert [r.path.parent.resolve() for r in runs] == [(tmp_path / "one/runs").resolve()] * 3
+    assert reports[0].runs_done == 2
+    assert {p: p.stat().st_mtime_ns for p in touched} == touched
+    assert len(StudyFolder.open(tmp_path / "two").finished_runs()) == 3
+    assert len(StudyFolder.open(tmp_path / "one").finished_runs()) == 4
+    assert not (tmp_path / "two/runs").exists()
+
+
+def test_a_killed_worker_is_started_again(study_file, tmp_path):
+    text = study_file.read_text().replace("steps = 2", "steps = 12")
+    study_file.write_text(text.replace('"ground_truth", ', "").replace("[1, 2]", "[1]"))
+    killed = []
+
+    def kill_once(progress):
+        if not killed and progress.steps_done >= 2:
+            found = subprocess.run(["pgrep", "-f", f"study.worker {os.getpid()} .*{tmp_path}"],
+                                   capture_output=True, text=True, check=False)  # fmt: skip
+            killed.extend(int(pid) for pid in found.stdout.split())
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+    study = load_study(study_file)
+    (run,) = run_study(study, Launch(tmp_path / "s", 1, pause=0.05), kill_once)
+    assert len(killed) == 1
+    (twin,) = run_study(study, Launch(tmp_path / "t", 1, pause=0.1))
+    assert run.read_json("result.json") == twin.read_json("result.json")
+    steps = [r["step"] for r in read_jsonl(run.path / "timings.jsonl") if "generation" in r]
+    assert len(steps) <= 13  # at most one step was done twice
+
+
+def test_status_and_plan(study_file, tmp_path, capsys):
+    out = tmp_path / "s"
+    assert main(["study", "plan", str(study_file), "--no-measure"]) == 0
+    assert "4 runs to do; time unknown" in capsys.readouterr().out
+    assert main(["study", "plan", str(study_file), "--json"]) == 0
+    (line,) = json.loads(capsys.readouterr().out)
+    assert (line["runs"], line["done"], line["steps"], line["completions"]) == (4, 0, 8, 128)
+    assert line["cost"]["source"] == "measured"
+    assert line["seconds"] > 8 * line["cost"]["step"] > 0
+    assert main(["study", "run", str(study_file), "--out", str(out)]) == 0
+    assert (out / "report.html").exists()
+    shutil.rmtree(next((out / "runs").glob("*random*s2*")))
+    capsys.readouterr()
+    assert main(["study", "status", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "3 of 4 runs finished" in said
+    assert "waiting" in said
+    assert main(["study", "status", str(out), "--json"]) == 0
+    states = [run["state"] for run in json.loads(capsys.readouterr().out)]
+    assert sorted(states) == ["finished"] * 3 + ["waiting"]
+    assert main(["study", "plan", str(study_file), "--store", str(out), "--json"]) == 0
+    (line,) = json.loads(capsys.readouterr().out)
+    assert (line["done"], line["steps"], line["cost"]["source"]) == (3, 2, "runs")
+    assert main(["study", "status", str(tmp_path)]) == 2
+    assert main(["report", str(tmp_path)]) == 2
+
+
+def test_a_running_run_is_seen(study_file, tmp_path):
+    study = load_study(study_file)
+    out = tmp_path / "s"
+    run_study(study, Launch(out, pause=0.1))
+    folder = StudyFolder.open(out)
+    run = folder.run(folder.names[0])
+    (run.path / "result.json").unlink()
+    assert folder.status()[0].state == "stopped"
+    with locked(run.path):
+        assert folder.status()[0].state == "running"
+
+
+def test_rewards_bring_their_own_pool(study_file):
+    text = study_file.read_text().replace('"random(0.5)"', '"ttrl", "one_shot"')
+    study_file.write_text(text.replace("[settings]", '[settings]\npool = "pocket-train@64"'))
+    configs = list(load_study(study_file).runs.values())
+    assert {c.pool for c in configs if c.reward == "ttrl"} == {"benchmark"}
+    assert {c.pool_size for c in configs if c.reward == "one_shot"} == {1}
+    assert {c.pool for c in configs if c.reward != "ttrl"} == {"pocket-train@64"}
+
+
+def test_training_on_the_test_problems_is_marked_everywhere(study_file, tmp_path, capsys):
+    text = study_file.read_text().replace('"ground_truth", "random(0.5)"', '"ttrl", "format"')
+    study_file.write_text(text.replace("[1, 2]", "[1]"))
+    out = tmp_path / "s"
+    assert main(["study", "run", str(study_file), "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert "ttrl †" in said.out
+    assert "trained on the test problems themselves" in said.out
+    assert "trains on the test problems of" in said.err
+    marks = {a["reward"]: a["trains_on_test"] for a in
+             json.loads((out / "summary.json").read_text())["arms"]}  # fmt: skip
+    assert marks == {"ttrl": True, "format": False}
+    page = (out / "report.html").read_text()
+    assert "ttrl †" in page
+    assert "format †" not in page
+    (run,) = (r for r in StudyFolder.open(out).finished_runs() if "ttrl" in r.path.name)
+    assert run.config["trains_on_test"] == run.config["evaluation"]["benchmarks"]

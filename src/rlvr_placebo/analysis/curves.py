@@ -47,10 +47,11 @@ def curve(runs: Sequence[RunDirectory], metric: str) -> Curve:
 
 
 def _smoothed(line: np.ndarray) -> np.ndarray:
-    """Mean over the last steps of a window, those without a value left out."""
+    """Mean over the last steps of a window, those without a value left out; NaN after the last."""
     known = np.isfinite(line)
     sums = np.cumsum(np.where(known, line, 0.0))
     counts = np.cumsum(known)
     sums[WINDOW:] -= sums[:-WINDOW].copy()
     counts[WINDOW:] -= counts[:-WINDOW].copy()
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    reached = np.arange(len(line)) <= np.flatnonzero(known).max(initial=-1)
+    return np.where((counts > 0) & reached, sums / np.maximum(counts, 1), np.nan)

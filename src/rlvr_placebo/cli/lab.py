@@ -32,15 +32,14 @@ class PocketBuild:
         """Build and say where it lies."""
         one_thread()
         from rlvr_placebo.cli.progress import Display
-        from rlvr_placebo.pocket.build import BASE, HABITS, build, quick
+        from rlvr_placebo.pocket.build import build
         from rlvr_placebo.pocket.families import Variety
 
         if self.steps is not None and (self.steps < 1 or self.out is None):
             raise PlaceboError("--steps: at least 1, and only with --out")
         variety = Variety(self.family, self.architecture, self.dose, self.seed)
-        stages = (BASE, HABITS) if self.steps is None else quick(self.steps)
         with Display(0) as display:
-            folder = build(variety, self.out, display.pretraining, stages)
+            folder = build(variety, self.out, display.pretraining, self.steps)
         print(f"pocket/{variety.name} is in {folder}")
 
 

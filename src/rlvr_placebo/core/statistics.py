@@ -80,8 +80,10 @@ def add_errors(*estimates: Estimate) -> float | None:
 def interval(parts: Sequence[Estimate], level: float = 0.95) -> tuple[float, float] | None:
     """Confidence interval of a value whose variance is the sum of independent parts.
 
-    Student's t with the degrees of freedom of Welch and Satterthwaite: each part has its clusters
-    less one, so two seeds give a wide interval, as they must.
+    The half-width is the root of the summed squares of the parts' own half-widths, each Student's t
+    with its clusters less one times its standard error. With two or three seeds this covers what it
+    says (94.5 to 98 % in the simulation of LOG.md), where the degrees of freedom of Satterthwaite
+    cover 88 to 94 %; with many seeds the two agree.
 
     Args:
         parts: estimates of one value, each with the standard error of its part.
@@ -92,15 +94,13 @@ def interval(parts: Sequence[Estimate], level: float = 0.95) -> tuple[float, flo
     """
     from scipy.special import stdtrit
 
-    known = [e for e in parts if e.stderr is not None]
+    known = [(e.stderr, e.clusters) for e in parts if e.stderr is not None]
     value = parts[0].value
     if not known or value is None:
         return None
-    variances = [e.stderr**2 for e in known if e.stderr is not None]
-    total = sum(variances)
-    if total == 0.0:
-        return value, value
-    freedoms = [max(1, e.clusters - 1) for e in known]
-    freedom = total**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
-    half = float(stdtrit(freedom, 0.5 + level / 2)) * total**0.5
+    squares = [
+        (float(stdtrit(clusters - 1, 0.5 + level / 2)) * error) ** 2 if error else 0.0
+        for error, clusters in known
+    ]
+    half = sum(squares) ** 0.5
     return value - half, value + half

@@ -53,7 +53,7 @@ def build(
     variety: Variety,
     out: Path | None = None,
     report: Report = lambda what, step, steps, loss: None,
-    stages: tuple[Stage, Stage] = (BASE, HABITS),
+    steps: int | None = None,
 ) -> Path:
     """Pre-train a variety of a family, unless it is in the cache, and write its checkpoint.
 
@@ -64,7 +64,7 @@ def build(
         out: folder of the checkpoint, which must not exist; by default the cache, where the model
             is found as ``pocket/<name of the variety>``.
         report: called after every step.
-        stages: the base's and the habits' pre-training.
+        steps: of each stage, if not the standard number: a look, kept apart from real families.
 
     Returns:
         The checkpoint's folder.
@@ -79,15 +79,13 @@ def build(
         )
     if out is not None and (out.is_file() or (out.exists() and any(out.iterdir()))):
         raise PlaceboError(f"{out}: exists already; choose another --out")
-    base = _Job(
-        cache_folder() / "pocket-bases" / _base_name(variety),
-        base_prior(variety.prior),
-        stages[0],
-        variety.seed,
-    )
-    own = _Job(
-        cache_folder() / "pocket" / variety.name, variety.prior, stages[1], variety.seed, base
-    )
+    cache, first, second = cache_folder(), BASE, HABITS
+    if steps is not None:
+        cache = cache / f"looks-{steps}"
+        first, second = replace(BASE, steps=steps), replace(HABITS, steps=steps)
+    prior, seed = variety.prior, variety.seed
+    base = _Job(cache / "pocket-bases" / _base_name(variety), base_prior(prior), first, seed)
+    own = _Job(cache / "pocket" / variety.name, prior, second, seed, base)
     own.carry_out(report)
     if out is None:
         return own.folder
@@ -149,8 +147,3 @@ class _Job:
             shutil.rmtree(self.folder)
         save(model, tokenizer, self.folder)
         write_json(self.folder / MARK, self.key)
-
-
-def quick(steps: int) -> tuple[Stage, Stage]:
-    """Both stages with so many steps each: for a look at the code, not at a family."""
-    return replace(BASE, steps=steps), replace(HABITS, steps=steps)
