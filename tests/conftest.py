@@ -106,7 +106,7 @@ def rewarded(group: Group, scores) -> Group:
 
 
 def sampled_groups(checkpoint, model, problems=4, samples=6, rewards=None, temperature=1.0):
-    """Groups really sampled from the model; reward = length modulo 3 unless given."""
+    """Groups really sampled from the model; reward = sum of token ids modulo 3 unless given."""
     pool = load_problems("pocket-train@50")[:problems]
     engine = NativeEngine(model, checkpoint.tokenizer)
     prompts = [render(p, TEMPLATES["plain"], checkpoint.tokenizer) for p in pool]
@@ -115,7 +115,7 @@ def sampled_groups(checkpoint, model, problems=4, samples=6, rewards=None, tempe
     for problem, prompt, completions in zip(
         pool, prompts, engine.generate(prompts, Sampling(temperature, 1.0, 40), seeds), strict=True
     ):
-        scores = [Score(float(len(c) % 3) if rewards is None else rewards, None)
+        scores = [Score(float(c.tokens.sum() % 3) if rewards is None else rewards, None)
                   for c in completions]  # fmt: skip
         rollouts = [
             Rollout(i, c, verify(c.text, problem.golds), s)

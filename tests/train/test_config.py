@@ -109,7 +109,7 @@ def test_a_configuration_survives_json(reward, seed, clip, recipe):
 
 
 def test_there_are_few_fields_and_each_is_explained():
-    from rlvr_placebo.cli.display import _meanings
+    from rlvr_placebo.cli.tables import _meanings
 
     meanings = dict(_meanings(RunConfig, ""))
     assert set(keys()) | {"model", "reward"} == set(meanings)

@@ -28,7 +28,7 @@ from rlvr_placebo.pocket.vocabulary import train_vocabulary, write_vocabulary
 from rlvr_placebo.text.tokenizer import Tokenizer
 
 BASE = Stage(steps=6000, learning_rate=4e-3, practice=0.3)
-HABITS = Stage(steps=2000, learning_rate=2e-3)
+HABITS = Stage(steps=3000, learning_rate=2e-3)
 MARK = "build.json"
 
 Report = Callable[[str, int, int, float], None]  # (what, step, steps, loss)
