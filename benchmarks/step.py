@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from rlvr_placebo.core.files import read_jsonl
-from rlvr_placebo.train.config import make_config
 from rlvr_placebo.train.loop import run
+from rlvr_placebo.train.settings import make_config
 
 PARTS = ("generation", "scoring", "update", "writing")
 

@@ -28,8 +28,8 @@ from rlvr_placebo.labels.votes import (
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.text.problems import load_problems
 from rlvr_placebo.text.templates import TEMPLATES, render
-from rlvr_placebo.train.config import make_config
 from rlvr_placebo.train.loop import run
+from rlvr_placebo.train.settings import make_config
 from rlvr_placebo.verify.equivalence import VERSION
 
 

@@ -5,12 +5,10 @@ import pytest
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.text.pocket import (
-    FRAMES,
     GRAPHS,
     HARD_GRAPHS,
     HELD_OUT,
     LIMIT,
-    NAMES,
     PRACTICE_GRAPHS,
     SETS,
     TEMPLATES,
@@ -19,6 +17,7 @@ from rlvr_placebo.text.pocket import (
     pocket_set,
     stream,
 )
+from rlvr_placebo.text.stories import FRAMES, NAMES
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,8 @@ from hypothesis import strategies as st
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import digest
-from rlvr_placebo.train.config import (
-    RECIPES,
-    RunConfig,
-    from_dict,
-    full_key,
-    keys,
-    make_config,
-    parse_settings,
-)
+from rlvr_placebo.train.config import RECIPES, RunConfig
+from rlvr_placebo.train.settings import from_dict, full_key, keys, make_config, parse_settings
 
 
 def configured(*pairs, recipe="pocket"):

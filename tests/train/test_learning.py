@@ -8,8 +8,8 @@ from scipy import stats
 
 from rlvr_placebo.core.statistics import mean_of_runs
 from rlvr_placebo.learner import batch as learner_batch
-from rlvr_placebo.train.config import make_config
 from rlvr_placebo.train.loop import run
+from rlvr_placebo.train.settings import make_config
 
 SEEDS = (0, 1, 2)
 
@@ -19,8 +19,8 @@ def gains(folder) -> list[float]:
     found = []
     for seed in SEEDS:
         settings = {
-            "seed": seed, "steps": 12, "evaluation.samples": 1, "evaluation.temperatures": [1.0],
-            "evaluation.max_tokens": 72,
+            "seed": seed, "steps": 12, "rollout.problems": 16, "evaluation.samples": 1,
+            "evaluation.temperatures": [1.0], "evaluation.max_tokens": 72,
         }  # fmt: skip
         config = make_config("pocket/code-prior", "ground_truth", "pocket", settings)
         directory = run(config, folder / str(seed), shared=folder / "shared")

@@ -25,7 +25,7 @@ from rlvr_placebo.model import checkpoint
 from rlvr_placebo.core import rundir
 from rlvr_placebo.rollout import native
 from rlvr_placebo.train import loop, state
-from rlvr_placebo.train.config import make_config, parse_settings
+from rlvr_placebo.train.settings import make_config, parse_settings
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)

@@ -19,10 +19,10 @@ from rlvr_placebo.rewards.spec import (
     needs_votes,
     parse,
 )
-from rlvr_placebo.train.config import make_config, parse_settings
 from rlvr_placebo.train.loop import run
 from rlvr_placebo.train.preflight import window_warning
 from rlvr_placebo.train.rollouts import from_table, to_table
+from rlvr_placebo.train.settings import make_config, parse_settings
 
 SMALL = ["problems=4", "rollout.samples=4", "evaluation.samples=1", "evaluation.temperatures=1",
          "evaluation.max_tokens=8", "pool=pocket-train@64"]  # fmt: skip
@@ -92,6 +92,16 @@ def test_rollouts_survive_the_disk(tmp_path):
     table = pq.read_table(tmp_path / "r/rollouts/step-000001.parquet")
     groups = from_table(table)
     assert to_table(groups, 1, table["advantage"].to_pylist()).equals(table)
+
+
+def test_rollouts_of_the_schema_before_can_be_read(tmp_path):
+    run(short("ground_truth", "steps=1"), tmp_path / "r")
+    table = pq.read_table(tmp_path / "r/rollouts/step-000001.parquet")
+    old = table.drop_columns(["votes", "permuted_gold", "certainties"])
+    (first, *_), (again, *_) = from_table(table), from_table(old)
+    assert (again.problem.votes, again.problem.permuted_gold) == ((), None)
+    assert again.rollouts[0].completion.text == first.rollouts[0].completion.text
+    assert again.rollouts[0].score == first.rollouts[0].score
 
 
 def test_arms_share_problems_and_sampling_seeds(tmp_path):

@@ -71,7 +71,7 @@ def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
             for decoding in contract["decodings"]:
                 benchmark = contract["benchmark"]
                 own = _gain(members, benchmark, decoding["temperature"])
-                trained = any(benchmark in run.config["trains_on_test"] for run in members)
+                trained = any(benchmark in run.config.get("trains_on_test", ()) for run in members)
                 entries.append({**head, **own, "trains_on_test": trained})
     return entries
 

@@ -44,7 +44,7 @@ class Train:
     def run(self) -> None:
         """Check everything, train, and print what the run gained."""
         from rlvr_placebo.rewards.spec import parse
-        from rlvr_placebo.train.config import make_config, parse_settings
+        from rlvr_placebo.train.settings import make_config, parse_settings
 
         given = {"seed": self.seed} | ({} if self.steps is None else {"steps": self.steps})
         changes = parse_settings(self.settings)

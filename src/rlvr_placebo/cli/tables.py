@@ -232,7 +232,8 @@ def print_labels_check(table: Any, found: Mapping[str, Any], as_json: bool) -> N
 
 def print_settings() -> None:
     """Print every setting: key, value under each recipe, meaning."""
-    from rlvr_placebo.train.config import RECIPES, RunConfig, keys, make_config
+    from rlvr_placebo.train.config import RECIPES, RunConfig
+    from rlvr_placebo.train.settings import keys, make_config
 
     configs = {r: make_config("-", "ground_truth", r).as_dict() for r in RECIPES}
     meanings = dict(_meanings(RunConfig, ""))

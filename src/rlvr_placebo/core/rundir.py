@@ -40,8 +40,8 @@ from rlvr_placebo.core.files import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA = 1
-READABLE_SCHEMAS = (1,)  # this one and the one before (there is none before the first)
+SCHEMA = 2
+READABLE_SCHEMAS = (2, 1)  # this one and the one before
 STATE = "state.safetensors"
 OWN_FILES = ("config.json", "metrics.jsonl", "environment.json", "result.json", "labels.parquet",
              STATE)  # fmt: skip

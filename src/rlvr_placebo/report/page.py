@@ -100,7 +100,7 @@ def _arms(folder: StudyFolder, model: str) -> list[tuple[str, list[RunDirectory]
     for entry in folder.document["runs"]:
         run = folder.run(entry["name"])
         if entry["model"] == model and (run.path / "metrics.jsonl").exists():
-            marked = {**entry, "trains_on_test": run.config["trains_on_test"]}
+            marked = {**entry, "trains_on_test": run.config.get("trains_on_test", ())}
             arms.setdefault(name_of(marked), []).append(run)
     return list(arms.items())
 

@@ -12,7 +12,8 @@ from typing import Any
 from rlvr_placebo.core.errors import PlaceboError, suggest
 from rlvr_placebo.core.files import digest
 from rlvr_placebo.rewards.spec import canonical, describe, implied, parse
-from rlvr_placebo.train.config import RunConfig, flat_settings, make_config
+from rlvr_placebo.train.config import RunConfig
+from rlvr_placebo.train.settings import flat_settings, make_config
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from rlvr_placebo.core.errors import BusyError, PlaceboError
-from rlvr_placebo.train.config import from_dict
 from rlvr_placebo.train.loop import run
+from rlvr_placebo.train.settings import from_dict
 from rlvr_placebo.train.watch import Silent
 
 PR_SET_PDEATHSIG = 1

@@ -124,8 +124,9 @@ def from_table(table: pa.Table) -> list[Group]:
             cluster=first["cluster"],
             source=first["source"],
             split=first["split"],
-            votes=tuple(Vote(**v) for v in json.loads(first["votes"])),
-            permuted_gold=first["permuted_gold"],
+            # the first schema had neither labels nor certainties
+            votes=tuple(Vote(**v) for v in json.loads(first.get("votes", "[]"))),
+            permuted_gold=first.get("permuted_gold"),
         )
         rollouts = tuple(_rollout(row) for row in members)
         groups.append(Group(problem, tuple(first["prompt"]), rollouts))
@@ -139,7 +140,9 @@ def _rollout(row: dict[str, Any]) -> Rollout:
         entropies=np.array(row["entropies"], dtype=np.float32),
         loss_mask=np.array(row["loss_mask"], dtype=bool),
         versions=np.array(row["versions"], dtype=np.int32),
-        certainties=np.array(row["certainties"], dtype=np.float32),
+        certainties=np.array(
+            row.get("certainties", [np.nan] * len(row["tokens"])), dtype=np.float32
+        ),
         finish=Finish(row["finish"]),
         text=row["text"],
         seed=row["seed"],
