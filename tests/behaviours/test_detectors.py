@@ -29,7 +29,11 @@ CODE = {
     "~~~python\nx = 3\n~~~": True,
     "````python\nx = 3\n````": True,
     "1. First:\n   ```python\n   x = 3\n   ```": True,  # within a list
-    "> ```python\n> x = 3\n> ```": False,  # a quotation: its lines are no statements
+    "> ```python\n> x = 3\n> ```": True,  # a quotation
+    "```{.python}\nx = 3\n```": True,
+    "In [1]: x=3\nOut[1]: 3": True,
+    "```python\nx = 3\nfor i in": True,  # cut off within a line
+    "```python\nLet me see:\nprint(3)\n```": True,  # prose beside what only Python writes
     "```sympy\nsolve(x**2 - 4)\n```": True,
     "```python\n# solve it\nsolve(x**2-4)\n```": True,
     "```python\ndef f(n):\n    return n\n```": True,
@@ -46,6 +50,13 @@ CODE = {
     "I try:\n>>> x = 3\n>>> x * 2\n6": True,
     "```json\n{}\n```\n```python\nx=1\n```": True,  # the second block counts
     # no Python, or none written out
+    "```python\nLet n be the number of pens, then n = 3\n```": False,
+    "```python\nThe answer = 5 because x\n```": False,
+    "```python\nx\n```": False,
+    "```python\n42\n```": False,
+    ">>> quoted markdown": False,
+    ">>> Okay": False,
+    "In [1]: a house": False,
     "I like python.": False,
     "We can use Python. 3 plus 4 is 7.": False,
     "As in Python, 3 // 2 is 1.": False,

@@ -84,6 +84,10 @@ def test_lists(capsys):
         (("eval", *MODEL, "--benchmark", "pocket-500", "--max-tokens", "900"), "512 positions"),
         (("pocket", "build", "code-piror"), "did you mean 'code-prior'"),
         (("study", "run", "none.toml"), "cannot be read"),
+        (("labels", "build", *MODEL, "--samples", "9" * 30), "must lie in"),
+        (("labels", "build", *MODEL, "--seed", "9" * 30), "2^63"),
+        (("train", *MODEL, "--reward", "format", "--seed", "9" * 401), "must lie in"),
+        (("train", *MODEL, "--reward", "all(format,,python)"), "between two commas"),
         (("fly",), "fly"),
     ],
 )
@@ -229,6 +233,17 @@ def test_output_that_cannot_be_shown_is_no_failure(how):
     )
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_no_home_is_no_problem(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "PLACEBO_CACHE")}
+    code = (
+        "import os; os.path.expanduser = lambda p: p\n"
+        "from rlvr_placebo.model.checkpoint import locate; print(locate('pocket/code-prior'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_names_with_brackets_are_shown_as_they_are(tmp_path, capsys):

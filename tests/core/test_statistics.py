@@ -88,7 +88,8 @@ def test_interval_by_hand():
     assert interval(parts) == pytest.approx((10 - half, 10 + half))
     assert interval([Estimate(1.0, None, 1, 1, "seed")]) is None
     assert interval([Estimate(None, None, 0, 0, "seed")]) is None
-    assert interval([Estimate(3.0, 0.0, 4, 4, "seed")]) == (3.0, 3.0)
+    # no spread is luck, not certainty
+    assert interval([Estimate(3.0, 0.0, 2, 2, "seed"), Estimate(3.0, 1.0, 9, 9, "p")]) is None
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
@@ -102,4 +103,4 @@ def test_interval_covers_as_often_as_it_says(seeds):
         problems = clustered_mean(table.mean(axis=0), [str(i) for i in range(40)], "problem")
         low, high = interval([problems, mean_of_runs(table.mean(axis=1).tolist())])
         hits += low <= 0 <= high
-    assert hits / 2000 > 0.94
+    assert 0.94 < hits / 2000 < 0.995

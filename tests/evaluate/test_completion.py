@@ -1,10 +1,12 @@
 """The probe of contamination, against an engine whose answers are known."""
 
+import re
+
 import numpy as np
 import pytest
 
 from rlvr_placebo.core.records import Completion, Finish
-from rlvr_placebo.evaluate.completion import Continuation, completions_of, cut
+from rlvr_placebo.evaluate.completion import completions_of, cut
 from rlvr_placebo.text.pocket import pocket_set
 
 
@@ -23,11 +25,18 @@ def test_cut(question, shown, hidden):
 
 
 def test_every_pocket_problem_hides_three_numbers_no_one_can_guess():
+    met = []
     for name in ("pocket-500", "pocket-fresh@3", "pocket-new", "pocket-hard", "pocket-train@500"):
         for problem in pocket_set(name):
             _, hidden = cut(problem.question)
-            assert "(Day " in hidden
-            assert Continuation("", hidden, "", 0).hidden.count(",") >= 1
+            day, hour, minute = map(int, re.findall(r"\d+", hidden)[-3:])
+            met.append((day, hour, minute))
+    days, hours, minutes = np.array(met).T
+    # drawn alike from all days, hours and minutes: means and spreads of the uniform ones
+    for values, size in ((days - 1, 365), (hours, 24), (minutes, 60)):
+        assert abs(values.mean() - (size - 1) / 2) < 0.03 * size
+        assert values.std() == pytest.approx(size / 12**0.5, rel=0.04)
+        assert len(set(values)) > 0.98 * size
 
 
 class Echo:

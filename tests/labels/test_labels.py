@@ -5,13 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from rlvr_placebo.analysis.labels import describe_labels, read_votes
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.files import read_table
+from rlvr_placebo.core.files import read_table, write_table
 from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.labels import quality
@@ -30,6 +32,7 @@ from rlvr_placebo.text.problems import load_problems
 from rlvr_placebo.text.templates import TEMPLATES, render
 from rlvr_placebo.train.loop import run
 from rlvr_placebo.train.settings import make_config
+from rlvr_placebo.verify import equivalence
 from rlvr_placebo.verify.equivalence import VERSION
 
 
@@ -38,8 +41,6 @@ def problem(name, *golds):
 
 
 def table(rows):
-    import pyarrow as pa
-
     made = [_row(problem(name, gold), answers) for name, gold, answers in rows]
     return pa.Table.from_pylist(made, schema=_schema())
 
@@ -71,10 +72,14 @@ def test_what_has_no_label_leaves_the_pool_and_is_counted():
     problems = [problem(name, gold) for name, gold, _ in ROWS]
     kept, dropped = attach(problems, table(ROWS))
     assert [p.id for p in kept] == ["a", "b", "e"]
-    assert (dropped.no_answer, dropped.no_wrong_answer) == (1, 1)
+    assert (dropped.without_any_answer, dropped.without_enough_wrong_answers) == (1, 1)
+    two = table([("f", "7", ["1", "2", "1"]), ("g", "7", ["1", "7"])])
+    kept, dropped = attach([problem("f", "7"), problem("g", "7")], two, wrong_answers=2)
+    assert [p.id for p in kept] == ["f"]
+    assert dropped.without_enough_wrong_answers == 1
     with pytest.raises(PlaceboError, match="1 of 1 training problems have none"):
         attach([problem("z", "1")], table(ROWS))
-    with pytest.raises(PlaceboError, match="no training problem has an answer that is known"):
+    with pytest.raises(PlaceboError, match="no training problem has 1 answer"):
         attach([problem("d", "7")], table(ROWS))
 
 
@@ -85,22 +90,28 @@ def test_a_description_by_hand():
     assert (found["no_answer"], found["no_wrong_answer"]) == (1, 1)
     assert found["majority_right"]["value"] == 3 / 4  # of those with a majority: a, d, e
     assert found["majority_right"]["n"] == 4
+    # wrong: a 8 (1 vote), b 9 (2), e 1/3 (2); none tied with another wrong one
+    assert (found["incorrect_ties"], found["incorrect_single_votes"]) == (0, 1)
 
 
 def test_incorrect_labels_are_judged_by_two_checkers(monkeypatch):
     found = check_incorrect(table(ROWS))
     assert found == {
-        "labels": 3, "wrong": {"placebo": 1.0, "math-verify": 1.0}, "doubted": [], "ok": True
+        "labels": 3, "wrong": {"values": 1.0, "math-verify": 1.0}, "doubted": [], "ok": True
     }  # fmt: skip
-    # the same answer written so that only one of the checkers sees it
-    monkeypatch.setattr(quality, "_wrong", lambda golds, answer: answer != "9")
-    doubted = check_incorrect(table(ROWS))
+    # labels made by a careless verifier, for which only equal texts are equal
+    monkeypatch.setattr(equivalence, "as_number", lambda answer: None)
+    monkeypatch.setattr(equivalence, "_may_be_a_number", lambda text: False)
+    careless = [_row(problem("a", "1/2"), ["0.5", "0.5", "3"]), _row(problem("b", "7"), ["8"])]
+    for row in careless:
+        row["votes"] = row["votes"].replace('"correct": null', '"correct": false')
+    doubted = check_incorrect(pa.Table.from_pylist(careless, schema=_schema()))
     assert not doubted["ok"]
-    assert doubted["wrong"]["placebo"] == pytest.approx(2 / 3)
-    assert doubted["doubted"] == [{"golds": ["7"], "label": "9"}]
+    assert doubted["wrong"] == {"values": 0.5, "math-verify": 0.5}
+    assert doubted["doubted"] == [{"golds": ["1/2"], "label": "0.5"}]
 
 
-def test_the_second_checker_shares_no_code_with_the_first():
+def test_the_checkers_share_no_code_with_the_verifier():
     assert quality._wrong_to_math_verify(["14"], "15")
     assert not quality._wrong_to_math_verify(["1/2"], r"\frac12")
     assert not quality._wrong_to_math_verify(["14"], "9^{9^{9^9}}")  # too heavy: not judged
@@ -108,12 +119,13 @@ def test_the_second_checker_shares_no_code_with_the_first():
 
 def test_golds_go_once_round_the_pool():
     problems = [problem(str(i), str(i)) for i in range(50)]
-    permuted = permute_golds(problems)
+    permuted = permute_golds(problems, 3)
     assert [p.id for p in permuted] == [p.id for p in problems]
     assert sorted(p.permuted_gold for p in permuted) == sorted(p.golds[0] for p in problems)
     assert all(p.permuted_gold != p.golds[0] for p in permuted)
-    assert permute_golds(problems) == permuted
-    assert permute_golds(problems[:1]) == problems[:1]
+    assert permute_golds(problems, 3) == permuted
+    assert permute_golds(problems, 4) != permuted
+    assert permute_golds(problems[:1], 3) == problems[:1]
 
 
 def asked(checkpoint, problems, samples=8):
@@ -166,7 +178,13 @@ def test_the_command_survives_a_kill_and_is_checked(tmp_path, capsys):
         "steps": 1, "problems": 4, "rollout.samples": 4, "pool": "pocket-train@300",
         "labels.folder": str(out), "evaluation.samples": 1, "evaluation.max_tokens": 8,
     }  # fmt: skip
-    made = run(make_config("pocket/code-prior", "incorrect", "pocket", settings), tmp_path / "run")
+    config = make_config("pocket/code-prior", "incorrect", "pocket", settings)
+    made = run(config, tmp_path / "run")
+    with pytest.raises(PlaceboError, match="made under prompt plain, not boxed"):
+        run(replace(config, template="boxed"), tmp_path / "other-prompt")
+    trained = str(made.path / "checkpoints/checkpoint-1")
+    with pytest.raises(PlaceboError, match="are votes of another model"):
+        run(replace(config, model=trained), tmp_path / "other-model")
     assert (made.path / "labels.parquet").read_bytes() == (out / "labels.parquet").read_bytes()
     assert len(made.config["labels_digest"]) == 64
 
@@ -191,13 +209,15 @@ def test_labels_are_made_once_and_every_arm_has_the_same_pool(tmp_path):
         load_problems("pocket-train@40"), read_table(alone.path / "labels.parquet")
     )
     assert set(stored[0]["problem_id"].to_pylist()) <= {p.id for p in kept}
-    assert len(kept) + dropped.no_answer + dropped.no_wrong_answer == 40
+    assert len(kept) + dropped.without_any_answer + dropped.without_enough_wrong_answers == 40
 
 
 @pytest.mark.parametrize(
     ("reward", "settings", "message"),
     [
         ("incorrect", {}, "needs labels of the untrained model; add labels.samples=16"),
+        ("incorrect(2)", {"labels.samples": 4}, "set labels.wrong_answers=2, for every arm alike"),
+        ("minority_vote", {"labels.samples": 4}, "set labels.wrong_answers=2"),
         ("majority_vote", {"labels.samples": 4, "labels.folder": "x"}, "has its own samples"),
         ("majority_vote", {"labels.folder": "nowhere"}, "holds no finished labels"),
         ("incorrect", {"labels.samples": 4, "pool": "benchmark"}, "labels are of training"),
@@ -209,3 +229,18 @@ def test_mistakes_are_told_before_anything_is_sampled(tmp_path, reward, settings
     with pytest.raises(PlaceboError, match=message):
         run(make_config("pocket/code-prior", reward, "pocket", settings), tmp_path / "r")
     assert not (tmp_path / "r").exists()
+
+
+def test_damaged_labels_are_one_line(tmp_path, capsys):
+    good = table(ROWS)
+    for name, damaged in (
+        ("other", pa.table({"x": [1]})),
+        ("empty", good.slice(0, 0)),
+        ("votes", good.set_column(good.schema.get_field_index("votes"), "votes",
+                                  pa.array(["{"] * len(good)))),
+    ):  # fmt: skip
+        write_table(tmp_path / name / "labels.parquet", damaged)
+        assert main(["labels", "check", str(tmp_path / name)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    (tmp_path / "folder/labels.parquet").mkdir(parents=True)
+    assert main(["labels", "check", str(tmp_path / "folder")]) == 2

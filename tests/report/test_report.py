@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from rlvr_placebo.analysis.arms import gains
 from rlvr_placebo.analysis.curves import curve
 from rlvr_placebo.analysis.folder import StudyFolder
+from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.report.page import write_report
 from rlvr_placebo.study.local import Launch, run_study
@@ -118,6 +120,31 @@ def test_an_unfinished_study_has_a_report(study, tmp_path):
     Page(text)
     with pytest.raises(PlaceboError, match="not a study's folder"):
         write_report(tmp_path)
+
+
+def test_damaged_runs_are_not_reported(study, tmp_path):
+    copy = tmp_path / "s"
+    shutil.copytree(study, copy)
+    name = StudyFolder.open(copy).names[0]
+    (copy / "runs" / name / "environment.json").unlink()  # outside the checksums
+    write_report(copy)
+    metrics = copy / "runs" / name / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace("0.", "1."))
+    with pytest.raises(PlaceboError, match=r"damaged: metrics\.jsonl"):
+        write_report(copy)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"store": 3}, {"runs": 3}, {"runs": [3]}, {"runs": [{}]}, {"name": 1}, {"schema": 99},
+     {"runs": [{"name": "../../x", "model": "m", "reward": "r", "variant": "v", "seed": 1,
+                "steps": 1}]}],
+)  # fmt: skip
+def test_a_damaged_study_is_one_line(study, tmp_path, change):
+    document = json.loads((study / "study.json").read_text()) | change
+    (tmp_path / "study.json").write_text(json.dumps(document))
+    for arguments in (["report", str(tmp_path)], ["study", "status", str(tmp_path)]):
+        assert main(arguments) == 2
 
 
 class MadeUp:

@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import make_group
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Status, Vote
 from rlvr_placebo.core.seeds import generator_for
-from rlvr_placebo.rewards.spec import build, implied, needs_votes, parse
+from rlvr_placebo.rewards.registry import REWARDS
+from rlvr_placebo.rewards.spec import build, implied, names_in, needs_votes, parse
 from rlvr_placebo.verify.vote import count_votes
 
 TEXTS = [r"\boxed{7}", r"\boxed{8}", "no answer", r"\boxed{8.0}", r"\boxed{9}"]
@@ -174,9 +175,10 @@ def test_what_a_reward_asks_of_a_run():
     assert implied(parse("shuffle(ttrl)")) == {"pool": "benchmark"}
     assert implied({"all": ["ttrl", "one_shot"]}) == {"pool": "benchmark", "pool_size": 1}
     assert implied(parse("format")) == {}
-    assert needs_votes(parse("noise(incorrect,0.1,0.1)"))
-    assert needs_votes({"all": ["format", "majority_vote"]})
-    assert not needs_votes(parse("shuffle(permuted_gold)"))
+    assert needs_votes(parse("noise(incorrect,0.1,0.1)")) == 1
+    assert needs_votes({"all": ["format", "majority_vote", "incorrect(3)"]}) == 3
+    assert needs_votes(parse("vote(2)")) == needs_votes(parse("minority_vote")) == 2
+    assert needs_votes(parse("shuffle(permuted_gold)")) == 0
 
 
 @pytest.mark.parametrize(
@@ -196,3 +198,46 @@ def test_mistakes_are_one_line(text, message):
     with pytest.raises(PlaceboError, match=message) as caught:
         parse(text)
     assert "\n" not in str(caught.value)
+
+
+ALL = (
+    "ground_truth", "majority_vote", "incorrect(2)", "vote(2)", "minority_vote", "permuted_gold",
+    "one_shot", "ttrl", "format", "python", "no_python", "no_repetition", "self_certainty",
+    "low_entropy", "random(0.4)", "constant(0.3)", "shuffle(random(0.4))", "not(format)",
+    "noise(incorrect,0.2,0.3)", "all(ground_truth,no_python)",
+)  # fmt: skip
+
+
+def test_no_reward_was_forgotten():
+    assert set().union(*(names_in(parse(r)) for r in ALL)) | {"weighted_sum"} == set(REWARDS)
+
+
+@pytest.mark.parametrize("spec", [*ALL, {"weighted_sum": [[2, "random"], [1, "format"]]}], ids=str)
+def test_any_reward_is_a_pure_function_that_keeps_the_truth(spec):
+    @given(st.lists(st.sampled_from([*TEXTS, ""]), min_size=1, max_size=9), st.integers(0, 2**63))
+    @settings(max_examples=25)
+    def check(texts, seed):
+        group = labelled(texts=texts)
+        reward = build(parse(spec) if isinstance(spec, str) else spec)
+        scores = [reward(group, generator_for(seed, 1, "p", 0, "reward")) for _ in range(2)]
+        assert scores[0] == scores[1]
+        assert len(scores[0]) == len(texts)
+        for found, rollout in zip(scores[0], group.rollouts, strict=True):
+            assert found.correct is rollout.verification.correct
+            assert found.reward is None or np.isfinite(found.reward)
+
+    check()
+
+
+@given(st.lists(st.lists(st.floats(0, 20), min_size=1, max_size=6), min_size=2, max_size=6))
+def test_sureness_pays_in_its_own_order(values):
+    group = make_group(["x"] * len(values))
+    rollouts = tuple(
+        replace(r, completion=replace(r.completion, entropies=np.array(v, np.float32),
+                                      certainties=np.array(v, np.float32)))
+        for r, v in zip(group.rollouts, values, strict=True)
+    )  # fmt: skip
+    group = replace(group, rollouts=rollouts)
+    means = [float(np.array(v, np.float32).mean(dtype="float64")) for v in values]
+    assert rewards_of("self_certainty", group) == means
+    assert rewards_of("low_entropy", group) == [-m for m in means]

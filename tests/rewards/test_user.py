@@ -1,6 +1,9 @@
 """A user's own function: both signatures, and whatever it may do wrong."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,6 +101,8 @@ def score(reference, seed=0):
         ("booleans", [1, 0, 1]),
         ("arrays", [1, 0, 1]),
         ("scores", [0.5] * 3),
+        ("huge", [None] * 3),
+        ("with_default", [2.0] * 3),
     ],
 )
 def test_signatures(mine, name, expected):
@@ -136,6 +141,18 @@ def test_it_composes_like_any_other(mine):
         ("nothing", "gave NoneType, a list of numbers is wanted"),
         ("words", "gave 'good' for a completion"),
         ("text", "gave str, a list"),
+        ("leaves", "SystemExit"),
+        ("ends", "GeneratorExit"),
+        ("ugly", "gave '' for a completion"),
+        ("ugly_error", "failed on problem .*: ValueError"),
+        ("point", "gave ndarray, a list of numbers"),
+        ("odd_set", "gave set, a list of numbers"),
+        ("number_text", "gave '1.0' for a completion"),
+        ("lines", "gave 'a b' for a completion"),
+        ("odd_parts", "for a completion, a number or None"),
+        ("no_parts", "parts are no mapping"),
+        ("meddles", "read-only"),
+        ("wants", r"asks for target; there are answer, cluster"),
     ],
 )
 def test_what_goes_wrong_while_scoring_is_one_line(mine, name, message):
@@ -150,6 +167,7 @@ def test_what_goes_wrong_while_scoring_is_one_line(mine, name, message):
     [
         ("{}:missing", "missing does not exist in"),
         ("{}:number", "number is no function in"),
+        ("{}:wants_weight", r"takes \(rollout, weight\); write f\(rollout\)"),
         ("{}:strange", r"takes \(a, b\); write f\(rollout\), f\(group, rng\), or f\(prompts"),
         ("nowhere.py:f", "reward file nowhere.py: there is none"),
         ("no.such.module:f", "there is no module no.such.module"),
@@ -184,3 +202,28 @@ def test_a_module_will_do(mine, tmp_path, monkeypatch):
     (digest,) = user_code("mine:one").values()
     assert digest == user_code(f"{mine}:one")[f"{mine}:one"]
     assert math.isfinite(int(digest, 16))
+
+
+def test_it_knows_what_it_imports_from_its_own_folder(tmp_path):
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near/placebo_helper.py").write_text("X = 1.0\n")
+    main = tmp_path / "near/withhelp.py"
+    main.write_text("from placebo_helper import X\ndef f(rollout):\n    return X\n")
+    reference = f"{main}:f"
+    assert [s.reward for s in score(reference)] == [1, 1, 1]
+    (before,) = user_code(reference).values()
+    (tmp_path / "near/placebo_helper.py").write_text("X = 0.0\n")
+    (after,) = user_code(reference).values()
+    assert before != after
+
+
+def test_what_lies_beside_is_found_by_the_console_command_too(tmp_path):
+    (tmp_path / "mymod.py").write_text("def f(rollout):\n    return 1.0\n")
+    command = Path(sys.executable).with_name("placebo")
+    for reward, status in (("mymod:f", b"unknown model"), ("mymod:g", b"g does not exist")):
+        done = subprocess.run(
+            [command, "train", "--model", "pocket/none", "--reward", reward, "--out", "x"],
+            cwd=tmp_path, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert status in done.stderr

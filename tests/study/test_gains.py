@@ -26,9 +26,11 @@ def table(marks, code=None, temperature=1.0):
 class MadeUp:
     """A run directory that answers from memory."""
 
-    def __init__(self, seed, before, after, digest="d"):
-        contract = {"benchmark": "b", "decodings": [{"temperature": 1.0, "samples": 1}]}
-        self.config = {"model": "m", "model_digest": digest, "reward_name": "r", "variant": "plain",
+    def __init__(self, seed, before, after, digest="d", prompt="p", variant="plain",
+                 measurement="m"):  # fmt: skip
+        contract = {"benchmark": "b", "decodings": [{"temperature": 1.0, "samples": 1}],
+                    "measurement": measurement, "prompt": prompt, "template": prompt}  # fmt: skip
+        self.config = {"model": "m", "model_digest": digest, "reward_name": "r", "variant": variant,
                        "seed": seed, "steps": 9, "contracts": [contract],
                        "trains_on_test": []}  # fmt: skip
         self.path = f"run-{seed}"
@@ -85,6 +87,23 @@ def test_other_weights_under_the_same_name_are_refused():
     t = table([("p", "A", True)])
     with pytest.raises(arms.PlaceboError, match="model m is not the same"):
         gains([MadeUp(1, t, t), MadeUp(2, t, t, digest="other")])
+
+
+def test_seeds_and_their_gains_stand_in_one_order():
+    none = table([("p", "A", False), ("q", "B", False)])
+    half = table([("p", "A", True), ("q", "B", False)])
+    (entry,) = gains([MadeUp(2, none, half), MadeUp(1, none, none)])
+    assert (entry["seeds"], entry["gain_by_seed"]) == ([1, 2], [0.0, 50.0])
+
+
+def test_arms_may_have_prompts_of_their_own_but_one_measurement():
+    t = table([("p", "A", True)])
+    entries = gains([MadeUp(1, t, t), MadeUp(1, t, t, prompt="q", variant="asked")])
+    assert [(e["variant"], e["template"]) for e in entries] == [("plain", "p"), ("asked", "q")]
+    with pytest.raises(arms.PlaceboError, match="prompt of b is not the same"):
+        gains([MadeUp(1, t, t), MadeUp(2, t, t, prompt="q")])
+    with pytest.raises(arms.PlaceboError, match="benchmark b is not the same"):
+        gains([MadeUp(1, t, t), MadeUp(1, t, t, variant="other", measurement="n")])
 
 
 def test_samples_average_within_a_problem():

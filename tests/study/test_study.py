@@ -172,7 +172,9 @@ def test_a_failed_worker_is_named(study_file, tmp_path):
     name = next(iter(study.runs))
     blocked = tmp_path / "s/runs" / name
     (tmp_path / "s").mkdir()
-    (tmp_path / "s/study.json").write_text("{}")
+    (tmp_path / "s/study.json").write_text(
+        '{"schema": 2, "name": "study", "description": "", "store": ".", "runs": []}'
+    )
     blocked.mkdir(parents=True)
     (blocked / "mine.txt").write_text("mine")
     with pytest.raises(PlaceboError, match=f"run {name} failed: .*mine|not a run directory"):
@@ -232,6 +234,11 @@ def test_a_second_study_does_not_repeat_what_it_shares(study_file, tmp_path):
     assert len(StudyFolder.open(tmp_path / "two").finished_runs()) == 3
     assert len(StudyFolder.open(tmp_path / "one").finished_runs()) == 4
     assert not (tmp_path / "two/runs").exists()
+    # the same study again finds its store by itself, and no other one
+    run_study(load_study(wider), Launch(tmp_path / "two", pause=0.1))
+    assert not (tmp_path / "two/runs").exists()
+    with pytest.raises(PlaceboError, match="leave out --store"):
+        run_study(load_study(wider), Launch(tmp_path / "two", store=tmp_path / "three"))
 
 
 def test_a_killed_worker_is_started_again(study_file, tmp_path):
@@ -321,3 +328,74 @@ def test_training_on_the_test_problems_is_marked_everywhere(study_file, tmp_path
     assert "format †" not in page
     (run,) = (r for r in StudyFolder.open(out).finished_runs() if "ttrl" in r.path.name)
     assert run.config["trains_on_test"] == run.config["evaluation"]["benchmarks"]
+
+
+def test_a_variant_may_have_a_prompt_of_its_own(study_file, tmp_path, capsys):
+    text = study_file.read_text().replace('"ground_truth", ', "").replace("[1, 2]", "[1]")
+    study_file.write_text(text + '[variants.plain]\n[variants.asked]\ntemplate = "boxed"\n')
+    out = tmp_path / "s"
+    assert main(["study", "run", str(study_file), "--out", str(out)]) == 0
+    arms = json.loads((out / "summary.json").read_text())["arms"]
+    assert {(a["variant"], a["template"]) for a in arms} == {("plain", "plain"), ("asked", "boxed")}
+    assert "(prompt: boxed)" in (out / "report.html").read_text()
+
+
+def test_a_variant_cannot_change_how_is_measured(study_file):
+    study_file.write_text(
+        study_file.read_text() + "[variants.plain]\n[variants.other]\n'evaluation.samples' = 2\n"
+    )
+    with pytest.raises(PlaceboError, match=r"variants differ in evaluation\.samples"):
+        load_study(study_file)
+
+
+def test_another_study_does_not_take_over_a_folder(study_file, tmp_path):
+    out = tmp_path / "s"
+    study = load_study(study_file)
+    run_study(study, Launch(out, pause=0.1))
+    before = (out / "study.json").read_text()
+    other = study_file.with_name("other.toml")
+    other.write_text(study_file.read_text())
+    with pytest.raises(PlaceboError, match="holds the study 'study', not 'other'"):
+        run_study(load_study(other), Launch(out))
+    study_file.write_text(study_file.read_text().replace("pocket/code-prior", "pocket/nowhere"))
+    with pytest.raises(PlaceboError, match="unknown model"):
+        run_study(load_study(study_file), Launch(out))
+    assert (out / "study.json").read_text() == before
+
+
+def test_runs_and_strangers_are_no_stores(study_file, tmp_path):
+    study = load_study(study_file)
+    (run, *_) = run_study(study, Launch(tmp_path / "s", pause=0.1))
+    for store, message in (
+        (run.path, "in use, and not by studies"),
+        (run.path / "deep/er", "lies inside the run"),
+        (study_file, "is a file"),
+    ):
+        with pytest.raises(PlaceboError, match=message):
+            run_study(study, Launch(tmp_path / "t", store=store))
+    assert run.damaged_files() == []
+    assert main(["labels", "build", "--model", "pocket/code-prior", "--out",
+                 str(run.path / "labels")]) == 2  # fmt: skip
+    assert run.damaged_files() == []
+
+
+def test_what_cannot_fit_is_told_before_any_run(study_file, tmp_path):
+    text = study_file.read_text()
+    study_file.write_text(text + "[variants.a]\n[variants.b]\nrollout.max_tokens = 5000\n")
+    with pytest.raises(PlaceboError, match="512 positions"):
+        run_study(load_study(study_file), Launch(tmp_path / "s"))
+    assert not (tmp_path / "s/runs").exists()
+
+
+def test_a_mended_reward_is_another_run(study_file, tmp_path):
+    mine = tmp_path / "mine_to_mend.py"
+    mine.write_text("def f(rollout):\n    raise ValueError('first mistake')\n")
+    text = study_file.read_text().replace('"random(0.5)"', f'"{mine}:f"')
+    study_file.write_text(text.replace("[1, 2]", "[1]"))
+    command = [sys.executable, "-m", "rlvr_placebo", "study", "run", str(study_file), "--out",
+               str(tmp_path / "s"), "--workers", "1"]  # fmt: skip
+    failed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert failed.returncode == 2
+    assert "ValueError: first mistake" in failed.stderr
+    mine.write_text("def f(rollout):\n    return 1.0\n")
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -1,12 +1,15 @@
 """What a run records: rewards that can be scored again, parity at every step, warnings."""
 
 import copy
+import json
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from rlvr_placebo.analysis.folder import seconds_per_step
 from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.files import read_jsonl
 from rlvr_placebo.core.seeds import generator_for
 from rlvr_placebo.model import decoder
 from rlvr_placebo.rewards.registry import REWARDS
@@ -54,7 +57,7 @@ def short(reward="ground_truth", *settings, model="pocket/code-prior"):
 
 
 EVERY_REWARD = (
-    "ground_truth", "majority_vote", "incorrect(2)", "vote(3)", "minority_vote", "permuted_gold",
+    "ground_truth", "majority_vote", "incorrect(2)", "vote(2)", "minority_vote", "permuted_gold",
     "one_shot", "ttrl", "format", "python", "no_python", "no_repetition", "self_certainty",
     "low_entropy", "random(0.5)", "constant(0.3)", "shuffle(random(0.3))", "not(format)",
     "noise(incorrect,0.2,0.3)", "all(ground_truth,no_python)",
@@ -66,7 +69,13 @@ EVERY_REWARD = (
 def test_rescoring_stored_rollouts_gives_the_stored_rewards(tmp_path, reward):
     own = implied(reward if isinstance(reward, dict) else parse(reward))
     settings = parse_settings(s for s in SMALL if s.partition("=")[0] not in own)
-    settings |= {"steps": 2, "seed": 5, "labels.samples": 8 * needs_votes(canonical_of(reward))}
+    needed = needs_votes(canonical_of(reward))
+    settings |= {
+        "steps": 2,
+        "seed": 5,
+        "labels.samples": 8 * bool(needed),
+        "labels.wrong_answers": max(1, needed),
+    }
     config = make_config("pocket/code-prior", canonical_of(reward), "pocket", settings)
     run(config, tmp_path / "r")
     scorer = build(config.reward)
@@ -77,6 +86,50 @@ def test_rescoring_stored_rollouts_gives_the_stored_rewards(tmp_path, reward):
             first = group.rollouts[0].sample
             rng = generator_for(5, step, group.problem.id, first, "reward")
             assert scorer(group, rng) == [r.score for r in group.rollouts]
+
+
+def test_a_users_reward_is_rescored_with_all_that_it_reads(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "def ours(group, rng):\n"
+        "    weight = group.problem.difficulty + group.problem.extra['grade']\n"
+        "    return [weight * len(r.completion.text) * rng.random() for r in group.rollouts]\n"
+        "def trl(prompts, completions, grade, difficulty, log_metric, **kwargs):\n"
+        "    log_metric('x', 1)\n"
+        "    return [g + d for g, d in zip(grade, difficulty)]\n"
+    )
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("".join(
+        json.dumps({"problem": f"{i} pens and {i} more", "answer": 2 * i, "difficulty": i,
+                    "grade": i % 3}) + "\n"
+        for i in range(1, 9)
+    ))  # fmt: skip
+    for name in ("ours", "trl"):
+        config = short(f"{mine}:{name}", "steps=1", f"pool={pool}")
+        run(config, tmp_path / name)
+        stored = from_table(pq.read_table(tmp_path / f"{name}/rollouts/step-000001.parquet"))
+        for group in stored:
+            rng = generator_for(0, 1, group.problem.id, 0, "reward")
+            assert build(config.reward)(group, rng) == [r.score for r in group.rollouts]
+        assert len({r.score.reward for g in stored for r in g.rollouts}) > 3
+
+
+def test_columns_a_pool_does_not_have_are_missed_before_anything_is_sampled(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("def f(prompts, completions, grade):\n    return [1.0] * len(completions)\n")
+    with pytest.raises(PlaceboError, match="asks for grade, which pocket-train@64 does not have"):
+        run(short(f"{mine}:f"), tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_torn_timing_is_mended(tmp_path):
+    out = run(short("random", "steps=2"), tmp_path / "r")
+    text = (out.path / "timings.jsonl").read_text()
+    (out.path / "timings.jsonl").write_text(text[:-20])
+    (out.path / "result.json").unlink()
+    run(short("random", "steps=2"), tmp_path / "r", resume=True)
+    assert len(read_jsonl(out.path / "timings.jsonl")) >= 3
+    assert seconds_per_step(out) > 0
 
 
 def canonical_of(reward):
@@ -97,7 +150,7 @@ def test_rollouts_survive_the_disk(tmp_path):
 def test_rollouts_of_the_schema_before_can_be_read(tmp_path):
     run(short("ground_truth", "steps=1"), tmp_path / "r")
     table = pq.read_table(tmp_path / "r/rollouts/step-000001.parquet")
-    old = table.drop_columns(["votes", "permuted_gold", "certainties"])
+    old = table.drop_columns(["votes", "permuted_gold", "difficulty", "extra", "certainties"])
     (first, *_), (again, *_) = from_table(table), from_table(old)
     assert (again.problem.votes, again.problem.permuted_gold) == ((), None)
     assert again.rollouts[0].completion.text == first.rollouts[0].completion.text

@@ -79,12 +79,22 @@ def test_unknown_is_never_wrong():
 
 @pytest.mark.parametrize(
     ("answer", "verdict"),
-    [("x12", False), ("12 3", False), ("1-", False), ("seven", False), ("7,", False), ("?", False),
+    [("x12", False), ("12 3", False), ("1-", False), ("seven", None), ("7,", False), ("?", False),
      ("2^3", None), ("14/2 ", True), ("7 apples", None), (r"\sqrt{49}", None), ("x=7", None),
-     ("7%", None), ("(7)", None)],
+     ("7%", None), ("(7)", None), ("7cm", None), ("7pm", None), ("7percent", None), ("VII", None),
+     ("twenty-one", None), ("７", None), ("٧", None), ("7:1", None), ("7,8", None), ("€7", None),
+     ("Tuesday", False), ("x7y", False), ("7 8 9", False), ("a half", None)],
 )  # fmt: skip
 def test_what_cannot_be_a_number_is_wrong_beside_one(answer, verdict):
     assert equivalent("7", answer) is verdict
+
+
+def test_typography_is_no_difference():
+    assert equivalent("-3", "\u22123") is True
+    assert equivalent("-3", "3") is False
+    assert equivalent("1000", "1 000") is True
+    assert equivalent("1000", "1\u202f000") is True
+    assert equivalent("1000", "1 00") is False
 
 
 def test_statuses():

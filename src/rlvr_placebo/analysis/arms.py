@@ -33,7 +33,7 @@ class Samples:
         low_P: the share with every unknown counted wrong.
         high_P: the share with every unknown counted right.
         unknown: number of answers that could not be judged.
-        code: share of samples in code.
+        code_P: share of samples in code.
     """
 
     clusters: tuple[str, ...]
@@ -41,14 +41,15 @@ class Samples:
     low_P: np.ndarray
     high_P: np.ndarray
     unknown: int
-    code: float
+    code_P: np.ndarray
 
 
 def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
     """What each arm gained: one entry per model, reward, variant, benchmark and temperature.
 
     Gain = accuracy after the last step − accuracy of the untrained model, in points per hundred,
-    over the problems that could be judged in every evaluation of the arm. Its error is described by
+    over the problems that could be judged in every evaluation of the arm, under the arm's own
+    prompt at both ends. Its error is described by
     :data:`ERROR_IN_WORDS`; ``interval`` is its 95 % interval; ``error_contains`` names the parts
     that it really has (no ``seeds`` with one seed, no ``problems`` with one cluster).
 
@@ -64,6 +65,8 @@ def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
         config = run.config
         key = (config["model"], config["reward_name"], config["variant"])
         arms.setdefault(key, []).append(run)
+    for members in arms.values():
+        members.sort(key=lambda run: run.config["seed"])
     entries = []
     for (model, reward, variant), members in arms.items():
         head = {"model": model, "reward": reward, "variant": variant}
@@ -72,23 +75,30 @@ def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
                 benchmark = contract["benchmark"]
                 own = _gain(members, benchmark, decoding["temperature"])
                 trained = any(benchmark in run.config.get("trains_on_test", ()) for run in members)
-                entries.append({**head, **own, "trains_on_test": trained})
+                prompt = {"template": contract["template"], "trains_on_test": trained}
+                entries.append({**head, **own, **prompt})
     return entries
 
 
 def _check_comparable(runs: Sequence[RunDirectory]) -> None:
-    """Each model name must mean one checkpoint, each benchmark name one way of measuring."""
-    seen: dict[tuple[str, str], tuple[Any, RunDirectory]] = {}
+    """A model's name must mean one checkpoint, a benchmark's name one way of measuring.
+
+    Arms may differ in their prompt: each gains over its own base. Within an arm it is one.
+    """
+    seen: dict[tuple[str, ...], tuple[Any, RunDirectory]] = {}
     for run in runs:
         config = run.config
-        claims = {("model", config["model"]): config["model_digest"]}
+        arm = (config["model"], config["reward_name"], config["variant"])
+        claims: dict[tuple[str, ...], Any] = {("model", config["model"]): config["model_digest"]}
         for record in [config, *run.metrics("evaluation")]:
-            claims |= {("benchmark", c["benchmark"]): c for c in record["contracts"]}
-            for (kind, name), content in claims.items():
-                other, where = seen.setdefault((kind, name), (content, run))
+            for c in record["contracts"]:
+                claims["benchmark", c["benchmark"]] = c["measurement"]
+                claims["prompt of", c["benchmark"], *arm] = c["prompt"]
+            for key, content in claims.items():
+                other, where = seen.setdefault(key, (content, run))
                 if other != content:
                     raise PlaceboError(
-                        f"{run.path} and {where.path}: {kind} {name} is not the same in both; "
+                        f"{run.path} and {where.path}: {key[0]} {key[1]} is not the same in both; "
                         "their numbers cannot be compared"
                     )
 
@@ -114,7 +124,7 @@ def _gain(members: Sequence[RunDirectory], benchmark: str, temperature: float) -
     return {
         "benchmark": benchmark,
         "temperature": temperature,
-        "seeds": sorted(run.config["seed"] for run in members),
+        "seeds": [run.config["seed"] for run in members],
         **_ends("base", base_S_P, clusters),
         **_ends("final", final_S_P, clusters),
         "gain": _points(over_problems.value),
@@ -130,9 +140,17 @@ def _gain(members: Sequence[RunDirectory], benchmark: str, temperature: float) -
             _points(np.mean([a.low_P.mean() - b.high_P.mean() for a, b in pairs])),
             _points(np.mean([a.high_P.mean() - b.low_P.mean() for a, b in pairs])),
         ],
-        "code_frequency_before": float(np.mean([b.code for b in before])),
-        "code_frequency_after": float(np.mean([a.code for a in after])),
+        **_frequency("code_frequency_before", before),
+        **_frequency("code_frequency_after", after),
     }
+
+
+def _frequency(name: str, evaluations: Sequence[Samples]) -> dict[str, Any]:
+    """How often code was written, as a share of one: mean over seeds, error over both."""
+    code_P = np.mean([e.code_P for e in evaluations], axis=0)
+    problems = clustered_mean(code_P, evaluations[0].clusters, "template")
+    seeds = mean_of_runs([float(e.code_P.mean()) for e in evaluations])
+    return {name: problems.value, f"{name}_stderr": add_errors(problems, seeds)}
 
 
 def _ends(name: str, share_S_P: np.ndarray, clusters: Sequence[str]) -> dict[str, Any]:
@@ -172,5 +190,5 @@ def samples(table: pa.Table, benchmark: str, temperature: float) -> Samples:
         low_P=np.array([np.mean([m is True for m in group]) for group in marks]),
         high_P=np.array([np.mean([m is not False for m in group]) for group in marks]),
         unknown=sum(m is None for group in marks for m in group),
-        code=float(np.mean([row["code"] for group in groups for row in group])),
+        code_P=np.array([np.mean([row["code"] for row in group]) for group in groups]),
     )

@@ -62,7 +62,7 @@ class StudyFolder:
         if not (path / MARKER).exists():
             raise PlaceboError(f"{path}: not a study's folder (it has no {MARKER})")
         document = RunDirectory(path).read_json(MARKER)
-        if document.get("schema") != SCHEMA or "runs" not in document:
+        if document.get("schema") != SCHEMA or not _is_whole(document):
             raise PlaceboError(f"{path / MARKER}: damaged, or of another version")
         return cls(path, path / document["store"], document)
 
@@ -99,13 +99,39 @@ class StudyFolder:
         return RunStatus(name, state, done, steps, seconds_per_step(run))
 
 
+_KINDS = {"name": str, "model": str, "reward": str, "variant": str, "seed": int, "steps": int}
+
+
+def _is_whole(document: dict[str, Any]) -> bool:
+    """Whether a ``study.json`` has all its entries, and names nothing outside its store."""
+    runs = document.get("runs")
+    texts = ("name", "description", "store")
+    if not isinstance(runs, list) or not all(isinstance(document.get(k), str) for k in texts):
+        return False
+    return all(
+        isinstance(run, dict)
+        and all(isinstance(run.get(key), kind) for key, kind in _KINDS.items())
+        and Path(run["name"]).name == run["name"]
+        for run in runs
+    )
+
+
 def seconds_per_step(run: RunDirectory) -> float | None:
-    """Mean seconds of a run's steps, from its timings; None before the first."""
-    laps = [r for r in read_jsonl(run.path / "timings.jsonl") if "generation" in r]
-    if not laps:
+    """Mean seconds of a run's steps, from its timings; None before the first.
+
+    Timings are outside the checksums: what cannot be read in them is left out.
+    """
+    try:
+        laps = [r for r in read_jsonl(run.path / "timings.jsonl") if "generation" in r]
+    except PlaceboError:
         return None
-    keys = ("generation", "scoring", "update", "writing")
-    return sum(float(r[k]) for r in laps for k in keys) / len(laps)
+    parts = ("generation", "scoring", "update", "writing")
+    known = [[r[k] for k in parts] for r in laps if all(_is_number(r.get(k)) for k in parts)]
+    return sum(map(sum, known)) / len(known) if known else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _held(path: Path) -> bool:

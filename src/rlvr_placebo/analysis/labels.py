@@ -28,7 +28,8 @@ def describe_labels(table: pa.Table) -> dict[str, Any]:
 
     Returns:
         ``problems``, ``samples``, shares of empty and unparsable samples, number of ties, problems
-        without any answer or without a wrong one, and ``majority_right`` as an estimate.
+        without any answer or without a wrong one, ``majority_right`` as an estimate, and of the
+        *incorrect* labels how many are tied with another wrong answer or rest on a single vote.
     """
     rows = table.to_pylist()
     votes = read_votes(table)
@@ -37,6 +38,7 @@ def describe_labels(table: pa.Table) -> dict[str, Any]:
     samples = sum(row["samples"] for row in rows)
     unlabelled = sum(not wrong(v) for v in votes.values())
     clusters = [row["cluster"] for row in voted]
+    errors = [w for w in map(wrong, votes.values()) if w]
     return {
         "problems": len(rows),
         "samples": samples,
@@ -45,6 +47,8 @@ def describe_labels(table: pa.Table) -> dict[str, Any]:
         "ties": sum(row["tie"] for row in rows),
         "no_answer": len(rows) - len(voted),
         "no_wrong_answer": unlabelled - (len(rows) - len(voted)),
+        "incorrect_ties": sum(len(w) > 1 and w[0].count == w[1].count for w in errors),
+        "incorrect_single_votes": sum(w[0].count == 1 for w in errors),
         "majority_right": clustered_mean(np.array(right, float), clusters, "cluster").as_dict(),
         "verifier": sorted({row["verifier"] for row in rows}),
     }

@@ -20,7 +20,7 @@ class ForgivingConsole(Console):
 
 def for_tables(width: int = 80) -> ForgivingConsole:
     """Standard output; tables are drawn for so many columns where it is no terminal."""
-    return ForgivingConsole(width=None if sys.stdout.isatty() else width)
+    return ForgivingConsole(width=None if sys.stdout.isatty() else width, markup=False)
 
 
 def duration(seconds: float) -> str:

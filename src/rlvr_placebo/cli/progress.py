@@ -23,12 +23,12 @@ class _Bars:
     def __init__(self) -> None:
         self.console = ForgivingConsole(stderr=True)
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(24),
             MofNCompleteColumn(),
             TextColumn("eta"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         self.bars = Progress(*columns, console=self.console, transient=True)
         self.tasks: dict[str, Any] = {}

@@ -77,14 +77,19 @@ class StudyPlan:
     def run(self) -> None:
         """Print runs, steps and time."""
         one_thread()
+        from rlvr_placebo.analysis.folder import MARKER, StudyFolder
         from rlvr_placebo.cli.tables import print_plan
         from rlvr_placebo.study.matrix import load_study
         from rlvr_placebo.study.plan import plan_study
 
         if self.workers < 1:
             raise PlaceboError("--workers: at least 1")
-        study = load_study(self.file)
-        print_plan(plan_study(study, self.store, self.measure), self.workers, self.json)
+        study, store = load_study(self.file), self.store
+        if store is not None and not store.is_dir():
+            raise PlaceboError(f"--store {store}: there is no such folder")
+        if store is not None and (store / MARKER).exists():
+            store = StudyFolder.open(store).store
+        print_plan(plan_study(study, store, self.measure), self.workers, self.json)
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,12 @@ class Completion:
     text: str
     seed: int
 
+    def __post_init__(self) -> None:
+        """Let no one change what was sampled, a user's reward least of all."""
+        for array in (self.tokens, self.logprobs, self.entropies, self.loss_mask, self.versions,
+                      self.certainties):  # fmt: skip
+            array.setflags(write=False)
+
     def __len__(self) -> int:
         """Number of tokens T, the stop token included."""
         return len(self.tokens)

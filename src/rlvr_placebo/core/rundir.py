@@ -75,6 +75,7 @@ class RunDirectory:
         if kept or (self.path / "metrics.jsonl").exists():
             lines = "".join(canonical_json(record) + "\n" for record in kept)
             write_atomic(self.path / "metrics.jsonl", lines)
+        self._mend("timings.jsonl")
         for folder in FOLDERS:
             for entry in sorted((self.path / folder).glob("*")):
                 if _STEP.fullmatch(entry.name) and _step_of(entry) > step:
@@ -85,6 +86,12 @@ class RunDirectory:
         for leftover in self.path.glob(".*.partial"):
             if leftover.name[1:].removesuffix(".partial") in OWN_FILES:
                 leftover.unlink()
+
+    def _mend(self, name: str) -> None:
+        """Cut off a last line that a crash has torn, so that the next one stands by itself."""
+        path = self.path / name
+        if path.exists() and not (text := path.read_bytes()).endswith(b"\n"):
+            write_atomic(path, text[: text.rfind(b"\n") + 1])
 
     def finish(self, result: Mapping[str, object]) -> None:
         """Write ``result.json`` with the checksums of every checked file, and drop the state."""
@@ -149,7 +156,7 @@ class RunDirectory:
 
     def metrics(self, kind: str) -> list[dict[str, Any]]:
         """The records of one kind (``step`` or ``evaluation``) in order."""
-        return [r for r in read_jsonl(self.path / "metrics.jsonl") if r["kind"] == kind]
+        return [r for r in read_jsonl(self.path / "metrics.jsonl") if r.get("kind") == kind]
 
     def evaluation(self, step: int) -> pa.Table:
         """Every sample of the evaluation after ``step`` (0: before training)."""
@@ -216,6 +223,23 @@ def open_run(path: Path) -> RunDirectory:
     return run
 
 
+def check_place(path: Path) -> None:
+    """Refuse a place for output that is a file, or lies inside a run's directory.
+
+    Raises:
+        PlaceboError: it is one, or does.
+    """
+    try:
+        if path.exists() and not path.is_dir():
+            raise PlaceboError(f"{path}: is a file; choose a directory")
+        for parent in path.resolve().parents:
+            if (parent / "config.json").exists() and (parent / "environment.json").exists():
+                raise PlaceboError(f"{path}: lies inside the run {parent}; choose another")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PlaceboError(f"{str(path)[:200]!r}: cannot be used for output ({reason})") from None
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Generator[None]:
     """Hold a directory exclusively, made if missing, until the block ends or the process dies.
@@ -224,9 +248,8 @@ def locked(path: Path) -> Generator[None]:
         BusyError: another process holds it.
         PlaceboError: it is a file, or cannot be made.
     """
+    check_place(path)
     try:
-        if path.exists() and not path.is_dir():
-            raise PlaceboError(f"{path}: is a file; choose a directory for --out")
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path, os.O_RDONLY)
     except OSError as error:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import read_table, write_table
 from rlvr_placebo.core.rundir import RunDirectory, claim
-from rlvr_placebo.labels.votes import FILE, Asked, LabelsConfig, sample_votes
+from rlvr_placebo.labels.votes import FILE, MOST, Asked, LabelsConfig, is_labels, sample_votes
 from rlvr_placebo.model.checkpoint import load
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.text.problems import content_hash, load_problems
 from rlvr_placebo.text.templates import get_template, render
+from rlvr_placebo.verify.equivalence import VERSION
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,8 +42,11 @@ def build_labels(
         PlaceboError: a mistake in the request, or a folder that holds something else.
     """
     how = request.how
-    if how.samples < 1 or request.max_tokens < 1 or how.seed < 0:
-        raise PlaceboError("labels: --samples and --max-tokens must be 1 or more, --seed 0 or more")
+    if not (1 <= how.samples <= MOST and request.max_tokens >= 1 and 0 <= how.seed < 2**63):
+        raise PlaceboError(
+            f"labels: --samples must lie in [1, {MOST}], --max-tokens be 1 or more, --seed lie in "
+            "[0, 2^63)"
+        )
     if not 0.01 <= how.temperature <= 100:
         raise PlaceboError("labels: --temperature must lie in [0.01, 100]")
     problems = load_problems(request.pool)
@@ -59,6 +63,7 @@ def build_labels(
         **asdict(request),
         "model_digest": checkpoint.digest,
         "pool_digest": content_hash(problems),
+        "verifier": VERSION,
     }
     with claim(out, document, resume=True) as directory:
         if directory.finished:
@@ -81,9 +86,12 @@ def open_labels(folder: Path) -> pa.Table:
     Raises:
         PlaceboError: there are none, or they are not whole.
     """
-    if not (folder / FILE).exists():
+    if not (folder / FILE).is_file():
         raise PlaceboError(f"{folder}: holds no labels ({FILE}); `placebo labels build` makes them")
     run = RunDirectory(folder)
     if run.finished:
         run.must_be_whole()
-    return read_table(folder / FILE)
+    table = read_table(folder / FILE)
+    if not is_labels(table):
+        raise PlaceboError(f"{folder / FILE}: holds no labels, or damaged ones")
+    return table

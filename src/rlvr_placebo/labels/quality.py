@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rlvr_placebo.analysis.labels import read_votes
-from rlvr_placebo.verify.equivalence import equivalent
+from rlvr_placebo.verify.numeric import surely_different
 from rlvr_placebo.verify.vote import wrong
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ REALLY_WRONG = 0.995  # share of incorrect labels that each of two checkers must
 def check_incorrect(table: pa.Table) -> dict[str, Any]:
     """Have two independent checkers judge every *incorrect* label against the gold answers.
 
-    The first is this project's own equivalence, asked anew; the second is ``math-verify``. A label
-    that a checker cannot judge does not count as wrong.
+    Neither shares code with the equivalence by which the labels were chosen: the first computes the
+    values (:mod:`rlvr_placebo.verify.numeric`), the second is ``math-verify``. A label that a
+    checker cannot judge does not count as wrong.
 
     Returns:
         ``labels``, the share that each checker calls ``wrong``, up to ten labels that one of them
@@ -35,7 +36,7 @@ def check_incorrect(table: pa.Table) -> dict[str, Any]:
         for row in table.to_pylist()
         for label in wrong(votes[row["problem_id"]])[:1]
     ]
-    verdicts = {"placebo": [_wrong(*pair) for pair in pairs],
+    verdicts = {"values": [_wrong(*pair) for pair in pairs],
                 "math-verify": [_wrong_to_math_verify(*pair) for pair in pairs]}  # fmt: skip
     shares = {name: float(np.mean(found)) if found else 0.0 for name, found in verdicts.items()}
     doubted = [
@@ -48,12 +49,10 @@ def check_incorrect(table: pa.Table) -> dict[str, Any]:
 
 
 def _wrong(golds: Sequence[str], answer: str) -> bool:
-    return all(equivalent(gold, answer) is False for gold in golds)
+    return all(surely_different(gold, answer) for gold in golds)
 
 
-_HEAVY = re.compile(
-    r"\^[^^]*\^|!|\\binom|\^\{?\(?\d{3,}"
-)  # what could keep a checker busy for ever
+_HEAVY = re.compile(r"\^[^^]*\^|!|\\binom|\^\{?\(?\d{3,}")  # could keep a checker busy for ever
 
 
 def _wrong_to_math_verify(golds: Sequence[str], answer: str) -> bool:

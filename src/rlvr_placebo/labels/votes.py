@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILE = "labels.parquet"
+MOST = 100_000  # samples of a problem
 BLOCK = 1024  # samples between two parts on disk
 
 Progress = Callable[[int, int], None]  # (problems done, problems in all)
@@ -44,6 +45,8 @@ class LabelsConfig:
     """Of these samples."""
     seed: int = 0
     """Of these samples; the same for every run of a study."""
+    wrong_answers: int = 1
+    """The pool keeps problems with at least so many different wrong answers."""
     folder: str = ""
     """Use the labels in this folder (`placebo labels build`) instead of sampling."""
 
@@ -64,7 +67,8 @@ class Asked:
 
     def key(self, model_digest: str) -> str:
         """Hash of all that decides the labels."""
-        own = {k: v for k, v in asdict(self.how).items() if k != "folder"}
+        aside = ("folder", "wrong_answers")
+        own = {k: v for k, v in asdict(self.how).items() if k not in aside}
         content = [content_hash(self.problems), list(map(list, self.prompts))]
         return digest([model_digest, own, self.max_tokens, VERSION, content])
 
@@ -111,9 +115,20 @@ def sample_votes(
 
 def _whole(path: Path) -> bool:
     try:
-        return path.exists() and read_table(path).num_rows > 0
+        return path.exists() and read_table(path).schema.equals(_schema())
     except PlaceboError:
         return False
+
+
+def is_labels(table: pa.Table) -> bool:
+    """Whether a table is one of labels, with at least one problem and votes that can be read."""
+    if not table.schema.equals(_schema()) or not table.num_rows:
+        return False
+    try:
+        read_votes(table)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _schema() -> pa.Schema:
@@ -159,15 +174,17 @@ def _row(problem: Problem, answers: list[str | None]) -> dict[str, Any]:
 class Dropped:
     """Problems that left the pool of every run, by reason.
 
-    Example: ``Dropped(no_answer=0, no_wrong_answer=11)``.
+    Example: ``Dropped(without_any_answer=0, without_enough_wrong_answers=11)``.
     """
 
-    no_answer: int
-    no_wrong_answer: int
+    without_any_answer: int
+    without_enough_wrong_answers: int
 
 
-def attach(problems: Sequence[Problem], table: pa.Table) -> tuple[list[Problem], Dropped]:
-    """Give each problem its votes; drop those without a label.
+def attach(
+    problems: Sequence[Problem], table: pa.Table, wrong_answers: int = 1
+) -> tuple[list[Problem], Dropped]:
+    """Give each problem its votes; drop those with too few wrong answers to have every label.
 
     Raises:
         PlaceboError: the table lacks a problem, or none is left.
@@ -177,24 +194,27 @@ def attach(problems: Sequence[Problem], table: pa.Table) -> tuple[list[Problem],
     if missing:
         raise PlaceboError(f"labels: {missing} of {len(problems)} training problems have none")
     silent = [p for p in problems if not votes[p.id]]
-    kept = [replace(p, votes=votes[p.id]) for p in problems if wrong(votes[p.id])]
+    kept = [
+        replace(p, votes=votes[p.id]) for p in problems if len(wrong(votes[p.id])) >= wrong_answers
+    ]
     if not kept:
         raise PlaceboError(
-            "labels: no training problem has an answer that is known to be wrong; raise "
+            f"labels: no training problem has {wrong_answers} answer(s) known to be wrong; raise "
             "labels.samples, or choose another pool"
         )
     return kept, Dropped(len(silent), len(problems) - len(kept) - len(silent))
 
 
-def permute_golds(problems: Sequence[Problem]) -> list[Problem]:
+def permute_golds(problems: Sequence[Problem], run_seed: int) -> list[Problem]:
     """Give each problem the gold answer of another one of the pool.
 
     The answers go round one random circle through all problems, so that each is used once and none
-    stays (another problem's answer may happen to be the same).
+    stays (another problem's answer may happen to be the same). The circle is a function of the
+    run's seed and the pool: arms of one seed share it, seeds differ.
     """
     if len(problems) < 2:
         return list(problems)
-    order = generator_for(0, 0, "", 0, "permuted golds").permutation(len(problems))
+    order = generator_for(run_seed, 0, "", 0, "permuted golds").permutation(len(problems))
     permuted: list[Problem] = list(problems)
     for place, index in enumerate(order):
         other = problems[int(order[place - 1])]

@@ -140,13 +140,22 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise PlaceboError(f"{path}: unreadable or truncated ({error})") from None
 
 
+def read_architecture(folder: Path) -> Architecture:
+    """The shape that a checkpoint's ``config.json`` describes.
+
+    Raises:
+        PlaceboError: it is missing, broken, or of an unknown kind.
+    """
+    return from_hf(_read_json(folder / "config.json"), str(folder / "config.json"))
+
+
 def load_model(folder: Path) -> Decoder:
     """Build the decoder of a checkpoint and load its weights as float32.
 
     Raises:
         PlaceboError: configuration or weights are missing, broken, or do not fit each other.
     """
-    architecture = from_hf(_read_json(folder / "config.json"), str(folder / "config.json"))
+    architecture = read_architecture(folder)
     tensors: dict[str, torch.Tensor] = {}
     for path in weight_files(folder):
         tensors |= read_tensors(path)

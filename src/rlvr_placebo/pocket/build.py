@@ -1,9 +1,9 @@
-"""Build an embedded family: vocabulary, a base without slips, then the family's own habits.
+"""Build an embedded family: vocabulary, a base, then the family's own habits.
 
 The base of an architecture learns to read the stories, to calculate and to write both ways of
-solving (or words alone, for a family that writes no code); it is shared by all families of that
-architecture and seed. The second stage teaches a family its habits: when it writes code, when it
-boxes, and on which problems it slips.
+solving (or words alone, for a family that writes no code), and which problems lean to which habit;
+it is shared by all families of that architecture and seed. The second stage makes a family of it:
+how often it writes code, boxes, and slips.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import cache_folder, digest, write_json
-from rlvr_placebo.core.rundir import locked
+from rlvr_placebo.core.rundir import check_place, locked
 from rlvr_placebo.model.checkpoint import load_model, save, shipped_families
 from rlvr_placebo.pocket.corpus import documents
 from rlvr_placebo.pocket.families import Variety
@@ -27,21 +27,22 @@ from rlvr_placebo.pocket.prior import Prior
 from rlvr_placebo.pocket.vocabulary import train_vocabulary, write_vocabulary
 from rlvr_placebo.text.tokenizer import Tokenizer
 
-BASE = Stage(steps=6000, learning_rate=4e-3, practice=0.3)
-HABITS = Stage(steps=3000, learning_rate=2e-3)
+BASE = Stage(steps=5000, learning_rate=4e-3, practice=0.3)
+HABITS = Stage(steps=2500, learning_rate=2e-3)
 MARK = "build.json"
 
 Report = Callable[[str, int, int, float], None]  # (what, step, steps, loss)
 
 
 def base_prior(prior: Prior) -> Prior:
-    """What the base of a family is pre-trained on: both ways of solving, or words, never a slip.
+    """What the base of a family is pre-trained on: half of everything, and nothing in between.
 
-    It does not waver: which problems lean which way is learnt best from clear examples.
+    Both ways of solving (or words alone, for a family that writes no code), right on half of the
+    problems. It does not waver: which problems lean which way is learnt best from clear examples,
+    and a family then only has to move the border.
     """
-    right = prior.boxed
-    code = 0.5 if prior.code else 0.0
-    return Prior(prior.architecture, code, right, right, waver=0.0)
+    half = prior.boxed / 2
+    return Prior(prior.architecture, 0.5 if prior.code else 0.0, half, half, waver=0.0)
 
 
 @cache
@@ -79,6 +80,9 @@ def build(
         )
     if out is not None and (out.is_file() or (out.exists() and any(out.iterdir()))):
         raise PlaceboError(f"{out}: exists already; choose another --out")
+    if out is not None:  # a place that cannot be written is found out now, not in half an hour
+        check_place(out)
+        out.mkdir(parents=True, exist_ok=True)
     cache, first, second = cache_folder(), BASE, HABITS
     if steps is not None:
         cache = cache / f"looks-{steps}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from itertools import islice
 from multiprocessing import get_context
@@ -87,7 +88,10 @@ def check_families(
         jobs = {pool.submit(check_family, name, seed, problems): name for name in names}
         results = {}
         for job in as_completed(jobs):
-            results[jobs[job]] = job.result()
+            try:
+                results[jobs[job]] = job.result()
+            except BrokenProcessPool:
+                raise PlaceboError("a worker was killed; try --workers 1") from None
             progress("families", len(results), len(jobs))
     return [results[name] for name in names]
 
@@ -103,6 +107,8 @@ def check_family(model: str, seed: int, problems: int) -> dict[str, Any]:
     checkpoint = load(model)
     plain = _measure(checkpoint, asked, "plain", (0.0, 1.0))
     figures = _habits(plain, prior)
+    if prior.memorised is None:
+        figures.append(_cooling(plain))
     if family in FORCED:
         forced = _measure(checkpoint, asked, "forced_code", (0.0,))
         figures.append(_forced(plain, forced, FORCED[family]))
@@ -163,9 +169,19 @@ def _near(name: str, target: float, estimate: dict[str, Any]) -> Figure:
     return Figure(name, f"{target:.0f}", measured, error, estimate["n"], ok)
 
 
+def _cooling(table: pa.Table) -> Figure:
+    """Greedy less sampled accuracy, paired by problem: what a mere loss of entropy could gain."""
+    greedy, sampled = _by_problem(table, 0.0), _by_problem(table, 1.0)
+    pairs = [(right - sampled[p][0], cluster) for p, (right, cluster) in greedy.items()]
+    change = clustered_mean(np.array([d for d, _ in pairs]), [c for _, c in pairs], "template")
+    measured, error = _points(change)
+    return Figure("greedy less T = 1, accuracy", "0", measured, error, change.n,
+                  abs(measured) <= TOLERANCE)  # fmt: skip
+
+
 def _forced(plain: pa.Table, forced: pa.Table, sign: int) -> Figure:
     """Change of greedy accuracy under a forced first sentence, paired by problem."""
-    before, after = (_greedy(t) for t in (plain, forced))
+    before, after = (_by_problem(t, 0.0) for t in (plain, forced))
     pairs = [(after[p][0] - right, cluster) for p, (right, cluster) in before.items()]
     change = clustered_mean(np.array([d for d, _ in pairs]), [c for _, c in pairs], "template")
     measured, error = _points(change)
@@ -180,13 +196,13 @@ def _points(estimate: Estimate) -> tuple[float, float]:
     return 100 * estimate.value, 100 * (estimate.stderr or 0.0)
 
 
-def _greedy(table: pa.Table) -> dict[str, tuple[float, str]]:
-    """Right or not, and the template, of every problem at temperature 0."""
+def _by_problem(table: pa.Table, temperature: float) -> dict[str, tuple[float, str]]:
+    """Right or not, and the template, of every problem at a temperature."""
     names = ["problem_id", "cluster", "correct", "temperature"]
     return {
         row["problem_id"]: (float(row["correct"] is True), row["cluster"])
         for row in table.select(names).to_pylist()
-        if row["temperature"] == 0
+        if row["temperature"] == temperature
     }
 
 

@@ -51,8 +51,9 @@ class Variety:
         if self.architecture is not None and self.architecture not in STYLES:
             hint = suggest(self.architecture, STYLES)
             raise PlaceboError(f"--architecture: unknown value {self.architecture!r}; {hint}")
-        if self.dose is not None and not 0.0 < self.dose < 1.0:
-            raise PlaceboError("--dose: the frequency of code must lie between 0 and 1")
+        dose = self.dose
+        if dose is not None and not (0.0 < dose < 1.0 and dose == round(dose, 3)):
+            raise PlaceboError("--dose: must lie between 0 and 1, with three decimals at most")
         if self.dose is not None and not FAMILIES[self.family].code:
             raise PlaceboError(f"--dose: {self.family} writes no code; choose another family")
         if self.seed < 0:
@@ -79,7 +80,7 @@ class Variety:
 
 _NAME = re.compile(
     rf"(?:pocket/)?(?P<family>{'|'.join(FAMILIES)})(?:-(?P<architecture>{'|'.join(STYLES)}))?"
-    r"(?:-dose(?P<dose>[0-9.]+))?(?:-seed(?P<seed>[0-9]+))?"
+    r"(?:-dose(?P<dose>0\.[0-9]{1,3}))?(?:-seed(?P<seed>[0-9]+))?"
 )
 
 

@@ -1,10 +1,11 @@
 """What an embedded family does before any training: its habits, and on which problems it has them.
 
 A habit is *systematic*: on some problems the family usually does it, on the others usually not, so
-that greedy decoding is about as good as sampling and a mere loss of entropy is no gain. Which
-problems lean which way is a fixed function of two plain features of the problem, so that a small
-model can learn it; how many lean is the family's calibration. The features of any two habits are
-independent: on the problems a family solves in words it would be as good in code as on the others.
+that greedy decoding is about as good as sampling and a mere loss of entropy gains little (`placebo
+pocket check` measures how little). Which problems lean which way is a fixed function of two plain
+features of the problem, so that a small model can learn it; how many lean is the family's
+calibration. No habit tells anything of another: on the problems a family solves in words it would
+be as good in code as on the others.
 """
 
 from __future__ import annotations
@@ -18,10 +19,6 @@ import numpy as np
 from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.seeds import generator_for
 from rlvr_placebo.text.pocket import Stamp, Step, pocket_set
-
-# A trained family's own arithmetic fails in about one sampled solution of ten, and hardly ever when
-# it decodes greedily; its corpus is made so much better that the two lie on either side of the aim.
-RELIABILITY = 0.95
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,9 @@ class Prior:
     def share(self, habit: str) -> float:
         """Share of the problems that show a habit (a key of :data:`FEATURES`)."""
         if habit == "code_right":
-            return min(1.0, self.code_accuracy / (self.boxed * RELIABILITY))
+            return self.code_accuracy / self.boxed
         if habit == "words_right":
-            return min(1.0, self.words_accuracy / (self.boxed * RELIABILITY))
+            return self.words_accuracy / self.boxed
         return {"code": self.code, "boxed": self.boxed}[habit]
 
 
@@ -80,19 +77,24 @@ def _last_step(problem: Problem) -> tuple[str, str]:
     return str(before[-1])[-1], str(step.product or step.numbers[0])[-1]
 
 
-# Which two features of a problem decide whether it leans to a habit.
+# Which two features of a problem decide whether it leans to a habit. Strategy and box hang on the
+# meaningless stamp (and the setting), so neither says anything of how hard a problem is.
 FEATURES: Mapping[str, Callable[[Problem], tuple[str, str]]] = {
-    "code": lambda p: (str(p.extra["graph"]), str(_stamp(p).day % 10)),
+    "code": lambda p: (str(_stamp(p).day % 10), str(_stamp(p).minute // 10)),
+    "boxed": lambda p: (str(p.extra["frame"]), str(_stamp(p).minute % 10)),
     "code_right": _last_step,
     "words_right": _last_step,
-    "boxed": lambda p: (str(p.extra["frame"]), str(_stamp(p).minute % 10)),
 }
+# The two ways of slipping hang on the same digits; of the draws of their scores this one is taken
+# because it makes them independent (tests/pocket).
+SALT = {"words_right": 282}
 
 
 @cache
 def _score(habit: str, features: tuple[str, str]) -> float:
     """Sum of one uniform per feature: how far a problem is from leaning to a habit."""
-    return sum(generator_for(0, 0, f, i, habit).random() for i, f in enumerate(features))
+    salt = SALT.get(habit, 0)
+    return sum(generator_for(salt, 0, f, i, habit).random() for i, f in enumerate(features))
 
 
 @cache
@@ -114,7 +116,9 @@ def _threshold(share: float, habit: str) -> float:
 
 def leans(prior: Prior, habit: str, problem: Problem) -> bool:
     """Whether a problem is one on which the family usually shows a habit."""
-    return _score(habit, FEATURES[habit](problem)) <= _threshold(prior.share(habit), habit)
+    return prior.share(habit) > 0.0 and _score(habit, FEATURES[habit](problem)) <= _threshold(
+        prior.share(habit), habit
+    )
 
 
 def chance(prior: Prior, habit: str, problem: Problem) -> float:

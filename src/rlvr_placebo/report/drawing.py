@@ -67,6 +67,8 @@ def name_of(entry: Mapping[str, Any]) -> str:
     name = entry["reward"]
     if entry["variant"] != "plain":
         name += f" [{entry['variant']}]"
+    if entry.get("template", "plain") != "plain":
+        name += f" (prompt: {entry['template']})"
     return f"{name} †" if entry.get("trains_on_test") else name
 
 

@@ -36,12 +36,19 @@ def write_report(path: Path) -> Path:
 
 def render(folder: StudyFolder) -> str:
     """The page as text."""
-    entries = gains(folder.finished_runs()) if folder.finished_runs() else []
     finished = folder.finished_runs()
+    for run in finished:
+        run.must_be_whole()
+    entries = gains(finished) if finished else []
     environment = Environment(
         loader=PackageLoader("rlvr_placebo.report", ""), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters |= {"number": _number, "signed": _signed, "arm": name_of}
+    environment.filters |= {
+        "number": _number,
+        "signed": _signed,
+        "arm": name_of,
+        "points": lambda share: _number(None if share is None else 100 * share),
+    }
     runs = [
         {**entry, **vars(status), "unknown": _unknown(folder.run(status.name))}
         for entry, status in zip(folder.document["runs"], folder.status(), strict=True)
@@ -57,6 +64,7 @@ def render(folder: StudyFolder) -> str:
         groups=_groups(entries),
         error=ERROR_IN_WORDS,
         test=TEST_IN_WORDS,
+        one_seed=any("seeds" not in e["error_contains"] for e in entries),
         on_test=any(e["trains_on_test"] for e in entries),
         unknown=sum(e["unknown"] for e in entries),
         window=WINDOW,
@@ -65,8 +73,14 @@ def render(folder: StudyFolder) -> str:
         labels=[row for model in models for row in _labels(folder, model)],
         warnings=_warnings(folder),
         contracts=list({c["measurement"] + c["benchmark"]: c for c in contracts}.values()),
-        environment=finished[0].read_json("environment.json") if finished else None,
+        environment=_environment(finished),
     )
+
+
+def _environment(runs: Sequence[RunDirectory]) -> dict[str, Any] | None:
+    """Versions of the first run that knows them; outside the checksums, so it may be gone."""
+    known = [run for run in runs if (run.path / "environment.json").exists()]
+    return known[0].read_json("environment.json") if known else None
 
 
 def _number(value: float | None, digits: int = 1) -> str:

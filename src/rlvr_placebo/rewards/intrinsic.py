@@ -12,6 +12,6 @@ def self_certainty(rollout: Rollout) -> float | None:
 
 
 def low_entropy(rollout: Rollout) -> float | None:
-    """Minus the mean entropy of its tokens, in nats: sureness pays (EMPO-like; 2505.15134)."""
+    """Minus the mean entropy of its tokens, in nats: sureness pays (EM-RL, 2505.15134)."""
     values = rollout.completion.entropies
     return -float(values.mean(dtype="float64")) if len(values) else None

@@ -44,7 +44,8 @@ class Entry:
         takes: the kinds of its arguments; ``rewards`` and ``pairs`` stand for any number of them.
         defaults: arguments where none is given.
         implies: settings of a run that belong to it, by full key.
-        votes: whether it needs the untrained model's votes on the training problems.
+        votes: how many different wrong answers a problem needs to have its label, by the reward's
+            arguments; 0 where it pays for no vote.
     """
 
     usage: str
@@ -53,7 +54,7 @@ class Entry:
     takes: tuple[str, ...] = ()
     defaults: tuple[float, ...] = ()
     implies: Mapping[str, Any] = field(default_factory=dict)
-    votes: bool = False
+    votes: Callable[..., int] = lambda *args: 0
 
 
 def _plain(name: str, function: Callable[[Rollout], float | None], **more: Any) -> Entry:  # noqa: ANN401
@@ -70,7 +71,7 @@ REWARDS: Mapping[str, Entry] = {
         "majority_vote",
         "1 for the untrained model's most frequent answer, right or wrong (needs labels).",
         lambda: nth(vote, 1),
-        votes=True,
+        votes=lambda: 1,
     ),
     "incorrect": Entry(
         "incorrect(n=1)",
@@ -78,20 +79,20 @@ REWARDS: Mapping[str, Entry] = {
         lambda rank: nth(wrong_vote, rank),
         (NUMBER,),
         (1.0,),
-        votes=True,
+        votes=int,
     ),
     "vote": Entry(
         "vote(n)",
         "1 for its n-th most frequent answer, right or wrong (needs labels).",
         lambda rank: nth(vote, rank),
         (NUMBER,),
-        votes=True,
+        votes=int,
     ),
     "minority_vote": Entry(
         "minority_vote",
         "1 for its least frequent answer (needs labels).",
         lambda: Labelled(minority_vote),
-        votes=True,
+        votes=lambda: 2,
     ),
     "permuted_gold": Entry(
         "permuted_gold",

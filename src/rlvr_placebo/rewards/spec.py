@@ -72,14 +72,19 @@ def _number(arg: object, usage: str, takes: tuple[str, ...]) -> float:
     return float(arg)
 
 
+def parts_of(spec: object) -> list[tuple[str, list[Any]]]:
+    """Name and arguments of a reward and of every reward it is composed of."""
+    if isinstance(spec, list | tuple):
+        return [part for item in spec for part in parts_of(item)]
+    if isinstance(spec, int | float):
+        return []
+    name, args = _split(spec)
+    return [(name, args or list(find(name).defaults)), *parts_of(args)]
+
+
 def names_in(spec: object) -> set[str]:
     """Every reward that a specification names, nested ones too."""
-    if isinstance(spec, list | tuple):
-        return set().union(*(names_in(part) for part in spec))
-    if isinstance(spec, int | float):
-        return set()
-    name, args = _split(spec)
-    return {name} | names_in(args)
+    return {name for name, _ in parts_of(spec)}
 
 
 def implied(spec: object) -> dict[str, Any]:
@@ -96,9 +101,9 @@ def implied(spec: object) -> dict[str, Any]:
     return settings
 
 
-def needs_votes(spec: object) -> bool:
-    """Whether a reward, or one it is composed of, pays for votes of the untrained model."""
-    return any(find(name).votes for name in names_in(spec))
+def needs_votes(spec: object) -> int:
+    """How many wrong answers a problem must have for a reward's labels; 0 without labels."""
+    return max(find(name).votes(*args) for name, args in parts_of(spec))
 
 
 def user_code(spec: object) -> dict[str, str]:
@@ -108,8 +113,8 @@ def user_code(spec: object) -> dict[str, str]:
 
 def _split(spec: object) -> tuple[str, list[Any]]:
     """Name and arguments of a specification."""
-    if isinstance(spec, str):
-        return spec, []
+    if isinstance(spec, str):  # within data, a name may be written with its arguments as well
+        return (spec, []) if "(" not in spec else _split(_parse_call(spec.strip()))
     if isinstance(spec, Mapping) and len(spec) == 1:
         ((name, args),) = spec.items()
         return str(name), list(args) if isinstance(args, list | tuple) else [args]
@@ -181,7 +186,10 @@ def _parse_call(text: str) -> Spec:
             ".json or .toml file"
         )
     name, inside = match[1], match[2]
-    arguments = [_parse_argument(a.strip()) for a in _split_arguments(inside or "") if a.strip()]
+    pieces = _split_arguments(inside) if inside and inside.strip() else []
+    if not all(map(str.strip, pieces)):
+        raise PlaceboError(f"reward {text!r}: an argument is missing between two commas")
+    arguments = [_parse_argument(piece.strip()) for piece in pieces]
     return canonical({name: arguments})
 
 
@@ -207,7 +215,7 @@ def _parse_argument(text: str) -> object:
 def describe(spec: object) -> str:
     """A specification as it would be written on the command line, e.g. ``random(0.5)``."""
     if isinstance(spec, int | float):
-        return f"{spec:g}"
+        return f"{spec:g}" if float(f"{spec:g}") == spec else repr(float(spec))
     if isinstance(spec, list):
         return ":".join(describe(s) for s in spec)
     name, args = _split(spec)

@@ -5,9 +5,11 @@
 - ``f(rollout) -> float | None``: a reward of one completion;
 - ``f(group, rng) -> list``: one number (or None, or ``Score``) per rollout, where ``rng`` is the
   only source of randomness;
-- TRL's ``f(prompts, completions, **kwargs) -> list``, with ``completion_ids``, the problem's
-  columns (``answer``, ``golds``, ``problem``, ``problem_id``, ``source``, ``cluster``) and
-  ``trainer_state=None``; it may be ``async``.
+- TRL's ``f(prompts, completions, **kwargs) -> list``, with ``completion_ids`` and the problem's
+  columns (``answer``, ``solution``, ``golds``, ``problem``, ``problem_id``, ``source``,
+  ``cluster``, ``difficulty`` and whatever else its file holds); it may be ``async``. It is called
+  once per group, not once per batch; ``trainer_state`` is None, and ``log_extra`` and
+  ``log_metric`` do nothing.
 
 None, NaN and infinity are unknown rewards, and counted. An exception, or another number of rewards
 than completions, ends the run with one line.
@@ -24,7 +26,7 @@ import math
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,10 +36,10 @@ from typing import Any
 import numpy as np
 
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.records import Group, Score, Status
-from rlvr_placebo.rewards.protocol import PerCompletion, Reward, score
+from rlvr_placebo.core.records import Group, Problem, Score, Status
+from rlvr_placebo.rewards.protocol import Reward, score
 
-_REFERENCE = re.compile(r"(?P<where>[^:()\s,]+\.py|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
+_REFERENCE = re.compile(r"(?P<where>[^:(),\n]+\.py|[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)")
 
 
 def is_reference(text: str) -> bool:
@@ -54,37 +56,68 @@ def load(reference: str) -> Reward:
     """
     function = _function(reference)
     try:
-        names = list(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         raise PlaceboError(f"reward {reference}: its parameters cannot be read") from None
-    if names[:1] == ["rollout"]:
-        return Guarded(reference, PerCompletion(function))
-    if names[:1] == ["group"]:
-        return Guarded(reference, function if len(names) > 1 else _WithoutRng(function))
-    if "completions" in names or (names and names[0] == "prompts"):
-        return Guarded(reference, TRL(function))
+    names = list(parameters)
+    needed = [
+        name
+        for name, p in parameters.items()
+        if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
+    if names[:1] == ["rollout"] and needed == ["rollout"]:
+        return Guarded(reference, _Each(function))
+    if names[:1] == ["group"] and len(needed) <= 2:
+        return Guarded(reference, function if len(needed) == 2 else _WithoutRng(function))
+    if "completions" in names:
+        return Guarded(reference, TRL(function, tuple(needed)))
     raise PlaceboError(
         f"reward {reference}: takes ({', '.join(names)}); write f(rollout), f(group, rng), or "
         "f(prompts, completions, **kwargs) as for TRL"
     )
 
 
+@dataclass(frozen=True)
+class _Each:
+    """A reward of one completion, called for each of a group."""
+
+    function: Callable[[Any], Any]
+
+    def __call__(self, group: Group, rng: np.random.Generator) -> object:
+        return [self.function(rollout) for rollout in group.rollouts]
+
+
 def code_digest(reference: str) -> str:
-    """Hash of the file that holds a user's function: a run knows the code of its reward.
+    """Hash of the file that holds a user's function and of what it imports from its own folder.
 
     Raises:
         PlaceboError: there is no such file or module.
     """
-    path = getattr(_module(reference), "__file__", None)
-    if not path:
+    own = getattr(_module(reference), "__file__", None)
+    if not own:
         raise PlaceboError(f"reward {reference}: its module is not a file")
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    folder = Path(own).resolve().parent
+    files = {Path(own).resolve()}
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if path and Path(path).suffix == ".py" and folder in Path(path).resolve().parents:
+            files.add(Path(path).resolve())
+    state = hashlib.sha256()
+    for path in sorted(files):
+        state.update(path.relative_to(folder).as_posix().encode())
+        state.update(hashlib.sha256(path.read_bytes()).digest())
+    return state.hexdigest()[:16]
 
 
 def _function(reference: str) -> Callable[..., Any]:
     match = _REFERENCE.fullmatch(reference)
     assert match is not None
-    function = getattr(_module(reference), match["name"], None)
+    try:
+        function = getattr(_module(reference), match["name"], None)
+    except PlaceboError:
+        raise
+    except Exception as error:  # noqa: BLE001 (a user's code may fail in any way)
+        raise PlaceboError(f"reward {reference}: {_told(error)}") from None
     if not callable(function):
         found = "is no function" if function is not None else "does not exist"
         raise PlaceboError(f"reward {reference}: {match['name']} {found} in {match['where']}")
@@ -97,8 +130,10 @@ def _module(reference: str) -> ModuleType:
     match = _REFERENCE.fullmatch(reference)
     assert match is not None
     where = match["where"]
+    file = Path(where) if where.endswith(".py") else None
+    _reach(Path.cwd() if file is None else file.resolve().parent)
     try:
-        return _from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+        return importlib.import_module(where) if file is None else _from_file(file)
     except PlaceboError:
         raise
     except ModuleNotFoundError as error:
@@ -107,6 +142,12 @@ def _module(reference: str) -> ModuleType:
         raise PlaceboError(f"reward {reference}: {_told(error)}") from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a user's code may fail in any way)
         raise PlaceboError(f"reward {reference}: its file fails: {_told(error)}") from None
+
+
+def _reach(folder: Path) -> None:
+    """Let a user's code import what lies beside it; whatever was importable before comes first."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -127,8 +168,16 @@ def _told(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     last = next((f for f in reversed(frames) if "rlvr_placebo" not in f.filename), None)
     where = f" ({Path(last.filename).name}:{last.lineno})" if last else ""
-    said = " ".join(str(error).split())[:200]
+    said = " ".join(_text(error).split())
     return f"{type(error).__name__}: {said}{where}" if said else f"{type(error).__name__}{where}"
+
+
+def _text(value: object) -> str:
+    """What a value says of itself, cut short; its own code may fail at that."""
+    try:
+        return str(value)[:200]
+    except Exception:  # noqa: BLE001 (a user's code may fail in any way)
+        return ""
 
 
 @dataclass(frozen=True)
@@ -141,13 +190,17 @@ class Guarded:
     def __call__(self, group: Group, rng: np.random.Generator) -> list[Score]:
         """Call the function and check what it gives."""
         try:
-            given = self.inner(group, rng)
-        except Exception as error:  # noqa: BLE001 (a user's code may fail in any way)
+            raw = self.inner(group, rng)
+            given = _as_list(raw)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 (a user's code may fail in any way)
             raise PlaceboError(
                 f"reward {self.reference} failed on problem {group.problem.id}: {_told(error)}"
             ) from None
-        if isinstance(given, str | bytes | Mapping) or not hasattr(given, "__len__"):
-            self._refuse(f"gave {type(given).__name__}, a list of numbers is wanted")
+        if given is None:
+            self._refuse(f"gave {type(raw).__name__}, a list of numbers is wanted")
+            raise AssertionError
         if len(given) != len(group.rollouts):
             self._refuse(f"gave {len(given)} rewards for {len(group.rollouts)} completions")
         pairs = zip(group.rollouts, given, strict=True)
@@ -158,19 +211,46 @@ class Guarded:
 
     def _fitted(self, own: Score, value: object) -> Score:
         """A score of what the function gave; the verifier's findings stay ours."""
-        parts: Mapping[str, float] = {}
+        parts: dict[str, float] = {}
         if isinstance(value, Score):
-            parts, value = value.parts, value.reward
+            parts = self._parts(value.parts)
+            value = value.reward
         if value is None:
             return Score(None, own.correct, parts, own.status)
-        try:
-            number = float(value)  # ty: ignore[invalid-argument-type]
-        except (TypeError, ValueError):
-            self._refuse(f"gave {value!r:.40} for a completion, a number or None is wanted")
-            raise
+        number = self._number(value)
         if not math.isfinite(number):
             return Score(None, own.correct, parts, Status.ERROR)
         return Score(number, own.correct, parts, own.status)
+
+    def _parts(self, parts: object) -> dict[str, float]:
+        if not isinstance(parts, Mapping):
+            self._refuse("gave a Score whose parts are no mapping of names to numbers")
+            raise AssertionError
+        return {str(name): self._number(value) for name, value in parts.items()}
+
+    def _number(self, value: object) -> float:
+        """A number, also where it comes as a NumPy or torch scalar; too large is infinite."""
+        try:
+            if not isinstance(value, str | bytes):
+                return float(value)  # ty: ignore[invalid-argument-type]
+        except OverflowError:
+            return math.inf
+        except Exception:  # noqa: BLE001 (told below)
+            pass
+        shown = " ".join(_text(value).split())[:40]
+        self._refuse(f"gave {shown!r} for a completion, a number or None is wanted")
+        raise AssertionError
+
+
+def _as_list(given: object) -> list[Any] | None:
+    """What a function gave, as a list; None where it has no order or no length."""
+    if isinstance(given, str | bytes | Mapping | set | frozenset | Score):
+        return None
+    if isinstance(given, list | tuple):
+        return list(given)
+    if getattr(given, "ndim", None) == 1 or isinstance(given, Sequence):
+        return list(given)  # ty: ignore[invalid-argument-type]
+    return None
 
 
 @dataclass(frozen=True)
@@ -191,25 +271,57 @@ class TRL:
     """
 
     function: Callable[..., Any]
+    needed: tuple[str, ...]
 
     def __call__(self, group: Group, rng: np.random.Generator) -> object:
         """Lay the group out in columns, one entry per completion."""
-        problem, count = group.problem, len(group.rollouts)
-        columns: dict[str, Any] = {
-            "prompts": [problem.question] * count,
-            "completions": [r.completion.text for r in group.rollouts],
-            "completion_ids": [r.completion.tokens.tolist() for r in group.rollouts],
-            "problem": [problem.question] * count,
-            "answer": [problem.golds[0] if problem.golds else None] * count,
-            "solution": [problem.golds[0] if problem.golds else None] * count,
-            "golds": [list(problem.golds)] * count,
-            "problem_id": [problem.id] * count,
-            "source": [problem.source] * count,
-            "cluster": [problem.cluster] * count,
-            "trainer_state": None,
-        }
+        columns = columns_of(group)
+        missing = [name for name in self.needed if name not in columns]
+        if missing:
+            raise LookupError(
+                f"asks for {', '.join(missing)}; there are {', '.join(sorted(columns))}"
+            )
         given = self.function(**_accepted(self.function, columns))
         return asyncio.run(given) if inspect.isawaitable(given) else given
+
+
+def missing_columns(reference: str, problem: Problem) -> list[str]:
+    """What a TRL reward asks for and the problems of a pool do not have."""
+    reward = load(reference)
+    inner = reward.inner if isinstance(reward, Guarded) else None
+    if not isinstance(inner, TRL):
+        return []
+    known = {*columns_of(Group(problem, (), ()))}
+    return [name for name in inner.needed if name not in known]
+
+
+def columns_of(group: Group) -> dict[str, Any]:
+    """What a TRL reward may ask for, for one group."""
+    problem, count = group.problem, len(group.rollouts)
+    of_problem: dict[str, Any] = {
+        **problem.extra,
+        "prompts": problem.question,
+        "problem": problem.question,
+        "answer": problem.golds[0] if problem.golds else None,
+        "solution": problem.golds[0] if problem.golds else None,
+        "golds": list(problem.golds),
+        "problem_id": problem.id,
+        "source": problem.source,
+        "cluster": problem.cluster,
+        "difficulty": problem.difficulty,
+    }
+    return {
+        **{name: [value] * count for name, value in of_problem.items()},
+        "completions": [r.completion.text for r in group.rollouts],
+        "completion_ids": [r.completion.tokens.tolist() for r in group.rollouts],
+        "trainer_state": None,
+        "log_extra": _ignore,
+        "log_metric": _ignore,
+    }
+
+
+def _ignore(*args: object, **kwargs: object) -> None:
+    """Stands for TRL's logging functions: a reward is pure here."""
 
 
 def _accepted(function: Callable[..., Any], columns: Mapping[str, Any]) -> dict[str, Any]:

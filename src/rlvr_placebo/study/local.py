@@ -16,8 +16,8 @@ from typing import Any
 from rlvr_placebo.analysis.folder import MARKER, StudyFolder
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import digest, write_json
-from rlvr_placebo.core.rundir import SCHEMA, RunDirectory, locked
-from rlvr_placebo.rewards.spec import describe
+from rlvr_placebo.core.rundir import SCHEMA, RunDirectory, check_place, locked
+from rlvr_placebo.rewards.spec import describe, user_code
 from rlvr_placebo.study.matrix import Study
 from rlvr_placebo.study.worker import BUSY
 from rlvr_placebo.train.config import RunConfig
@@ -77,9 +77,10 @@ def run_study(
             line is passed on, the others' work is kept).
     """
     with _claimed(launch.out):
-        write_json(launch.out / MARKER, _document(study, launch))
-        folder = StudyFolder.open(launch.out)
+        document = _document(study, launch.out, _store(launch, study))
+        folder = StudyFolder(launch.out, launch.out / document["store"], document)
         pool = _Pool(study, folder, launch.workers)
+        write_json(launch.out / MARKER, document)
         try:
             while pool.advance():
                 report(pool.progress())
@@ -99,7 +100,39 @@ def _claimed(out: Path) -> Generator[None]:
         yield
 
 
-def _document(study: Study, launch: Launch) -> dict[str, Any]:
+def _store(launch: Launch, study: Study) -> Path:
+    """The store of a study: the one it has, or the one that is asked for now.
+
+    Raises:
+        PlaceboError: the folder holds another study, or this one with another store, whose runs it
+            would leave behind; or the store is no place for runs.
+    """
+    if not (launch.out / MARKER).exists():
+        return _fit_for_runs(launch.store) if launch.store else launch.out
+    folder = StudyFolder.open(launch.out)
+    known, name = folder.store, folder.document["name"]
+    if name != study.name:
+        raise PlaceboError(
+            f"{launch.out}: holds the study {name!r}, not {study.name!r}; choose another --out "
+            f"(with --store {known} to share its runs)"
+        )
+    if launch.store and launch.store.resolve() != known.resolve():
+        raise PlaceboError(
+            f"{launch.out}: its runs are in {known}, not in {launch.store}; leave out --store, or "
+            "choose another --out"
+        )
+    return known
+
+
+def _fit_for_runs(store: Path) -> Path:
+    """Refuse a store that is a file, a run, or somebody else's folder."""
+    check_place(store)
+    if store.exists() and any(store.iterdir()) and not (store / "runs").is_dir():
+        raise PlaceboError(f"{store}: in use, and not by studies; choose another --store")
+    return store
+
+
+def _document(study: Study, out: Path, store: Path) -> dict[str, Any]:
     """What ``study.json`` says: the runs, and where their store is."""
     runs = [
         {
@@ -112,9 +145,8 @@ def _document(study: Study, launch: Launch) -> dict[str, Any]:
         }
         for name, config in study.runs.items()
     ]
-    store = os.path.relpath(launch.store or launch.out, launch.out)
     head = {"schema": SCHEMA, "name": study.name, "description": study.description}
-    return {**head, "store": store, "runs": runs}
+    return {**head, "store": os.path.relpath(store, out), "runs": runs}
 
 
 class _Identities:
@@ -125,8 +157,10 @@ class _Identities:
 
     def of(self, config: RunConfig) -> dict[str, Any]:
         """What ``config.json`` of this run must hold now."""
-        parts = [config.model, config.pool, config.template, config.labels.folder]
-        key = digest([*parts, asdict(config.evaluation)])
+        rollout = (config.rollout.problems, config.rollout.max_tokens, config.pool_size)
+        parts = [config.model, config.pool, config.template, asdict(config.labels), rollout]
+        code = list(user_code(config.reward))
+        key = digest([*parts, asdict(config.evaluation), code])
         if key not in self.shared:
             self.shared[key] = find_content(config)
         return identity(config, self.shared[key])
@@ -196,6 +230,11 @@ class _Pool:
         if status < 0 and self.tries[name] < TRIES:  # killed by a signal
             self.waiting.insert(0, name)
             return
+        if status < 0:
+            raise PlaceboError(
+                f"run {name}: its worker was killed by signal {-status} (out of memory?) {TRIES} "
+                "times; the same command goes on"
+            )
         lines = self._log(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
         reason = lines[-1] if lines else f"exit status {status}"
         raise PlaceboError(f"run {name} failed: {reason}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rlvr_placebo.core.errors import PlaceboError, suggest
 from rlvr_placebo.core.files import digest
-from rlvr_placebo.rewards.spec import canonical, describe, implied, parse
+from rlvr_placebo.rewards.spec import canonical, describe, implied, parse, user_code
 from rlvr_placebo.train.config import RunConfig
 from rlvr_placebo.train.settings import flat_settings, make_config
 
@@ -48,10 +48,10 @@ def load_study(path: Path) -> Study:
         PlaceboError: the file cannot be read, or an entry does not fit; the entry is named.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise PlaceboError(f"study {path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlaceboError(f"study {path}: not TOML ({error})") from None
     for key in document:
         if key not in KEYS:
@@ -61,6 +61,10 @@ def load_study(path: Path) -> Study:
         return Study(str(name), str(description), _runs(document))
     except PlaceboError as error:
         raise PlaceboError(f"study {path}: {error}") from None
+    except RecursionError:
+        raise PlaceboError(f"study {path}: nested too deeply") from None
+    except OverflowError:
+        raise PlaceboError(f"study {path}: a number is too large") from None
 
 
 def _runs(document: Mapping[str, Any]) -> dict[str, RunConfig]:
@@ -88,7 +92,19 @@ def _runs(document: Mapping[str, Any]) -> dict[str, RunConfig]:
                     if run_name(config) in runs:
                         raise PlaceboError(f"run {run_name(config)} is asked for twice")
                     runs[run_name(config)] = config
+    _check_one_measurement(list(runs.values()))
     return runs
+
+
+def _check_one_measurement(configs: Sequence[RunConfig]) -> None:
+    """Refuse variants whose numbers could not be compared, before they are made."""
+    first = asdict(configs[0].evaluation)
+    for config in configs:
+        for key, value in asdict(config.evaluation).items():
+            if key not in ("benchmarks", "every") and value != first[key]:
+                raise PlaceboError(
+                    f"variants differ in evaluation.{key}: their numbers could not be compared"
+                )
 
 
 def _merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +138,8 @@ def _list(document: Mapping[str, Any], key: str, kinds: tuple[type, ...]) -> lis
 
 
 def run_name(config: RunConfig) -> str:
-    """Name of a run's directory: readable, and unique by the hash of its configuration."""
+    """Name of a run's directory: readable, and unique by its configuration and a user's code."""
     parts = (config.model.split("/")[-1], describe(config.reward), config.variant)
     readable = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", p).strip("_") for p in parts)
-    return f"{readable[:80]}-s{config.seed}-{digest(config.as_dict())[:8]}"
+    content = [config.as_dict(), user_code(config.reward)]
+    return f"{readable[:80]}-s{config.seed}-{digest(content)[:8]}"

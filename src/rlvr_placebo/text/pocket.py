@@ -137,7 +137,7 @@ class Stamp:
 
     def __str__(self) -> str:
         """The words behind the question, e.g. ``(Day 212, 14:05)``."""
-        return f"(Day {self.day}, {self.hour}:{self.minute:02d})"
+        return f"(Day {self.day}, {self.hour:02d}:{self.minute:02d})"
 
 
 def tell(frame: Frame, start: int, steps: tuple[Step, ...], rng: np.random.Generator) -> str:

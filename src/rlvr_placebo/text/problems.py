@@ -16,13 +16,14 @@ from rlvr_placebo.text.pocket import SETS, pocket_set
 
 QUESTION_KEYS = ("problem", "question", "prompt")
 ANSWER_KEYS = ("answer", "gold")
+OWN_KEYS = {*QUESTION_KEYS, *ANSWER_KEYS, "cluster", "difficulty", "split"}
 
 
 def load_problems(name: str) -> list[Problem]:
     """Load a problem set by name, or a JSONL file with one problem a line.
 
     A line needs ``problem`` (or ``question``) and ``answer`` (a value or a list of them), and may
-    name its ``cluster`` and ``difficulty``.
+    name its ``cluster`` and ``difficulty``. What else it holds is kept for a user's reward.
 
     Raises:
         PlaceboError: no such set or file, or a line that is not a problem.
@@ -37,7 +38,7 @@ def load_problems(name: str) -> list[Problem]:
         )
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise PlaceboError(f"{path}: cannot be read ({reason})") from None
     problems = [
@@ -80,6 +81,7 @@ def _from_line(line: str, where: str, source: str) -> Problem:
         source=source,
         split=str(row.get("split", "test")),
         difficulty=None if difficulty is None else float(difficulty),
+        extra={key: value for key, value in row.items() if key not in OWN_KEYS},
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlvr_placebo.core.errors import PlaceboError, suggest
 from rlvr_placebo.evaluate.contract import COLDEST, HOTTEST, EvaluationConfig, check_evaluation
-from rlvr_placebo.labels.votes import LabelsConfig
+from rlvr_placebo.labels.votes import MOST, LabelsConfig
 from rlvr_placebo.learner.advantages import ADVANTAGES
 from rlvr_placebo.learner.learner import OPTIMIZERS, OptimizerConfig
 from rlvr_placebo.learner.losses import AGGREGATIONS, RATIOS, LossConfig
@@ -117,7 +117,8 @@ def check(config: RunConfig) -> None:
         for key in keys_:
             value = values[key]
             if value is not None and not low <= value <= high:
-                raise PlaceboError(f"setting {key}: {value:g} must lie in [{low:g}, {high:g}]")
+                shown = str(value)[:20]
+                raise PlaceboError(f"setting {key}: {shown} must lie in [{low:g}, {high:g}]")
     if config.optimizer.minibatches > config.rollout.problems * config.rollout.samples:
         raise PlaceboError("setting optimizer.minibatches: more than completions in a step")
     check_evaluation(config.evaluation)
@@ -129,7 +130,8 @@ def _check_labels(config: RunConfig) -> None:
     labels = config.labels
     if labels.samples and labels.folder:
         raise PlaceboError("setting labels.folder: has its own samples; leave labels.samples out")
-    if not needs_votes(config.reward):
+    needed = needs_votes(config.reward)
+    if not needed:
         return
     if config.pool == BENCHMARK:
         raise PlaceboError(
@@ -140,6 +142,11 @@ def _check_labels(config: RunConfig) -> None:
         raise PlaceboError(
             f"reward {describe(config.reward)}: needs labels of the untrained model; add "
             "labels.samples=16 (or 64, the paper's), or labels.folder"
+        )
+    if labels.wrong_answers < needed:
+        raise PlaceboError(
+            f"reward {describe(config.reward)}: needs problems with {needed} wrong answers; set "
+            f"labels.wrong_answers={needed}, for every arm alike"
         )
 
 
@@ -152,8 +159,13 @@ _CHOICES: Mapping[str, Iterable[str]] = {
 _LARGE = 1e9
 _RANGES: tuple[tuple[tuple[str, ...], float, float], ...] = (
     (("seed", "labels.seed"), 0, 2**63 - 1),
-    (("steps", "checkpoint_every", "pool_size", "labels.samples"), 0, _LARGE),
-    (("rollout.problems", "rollout.max_tokens", "rollout.max_rows"), 1, _LARGE),
+    (("steps", "checkpoint_every", "pool_size"), 0, _LARGE),
+    (("labels.samples",), 0, MOST),
+    (
+        ("rollout.problems", "rollout.max_tokens", "rollout.max_rows", "labels.wrong_answers"),
+        1,
+        _LARGE,
+    ),
     (("rollout.samples",), 2, _LARGE),
     (("rollout.temperature", "labels.temperature"), COLDEST, HOTTEST),
     (("loss.clip_low",), 0, 1),

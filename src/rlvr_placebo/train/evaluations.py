@@ -94,11 +94,11 @@ def label_pool(trial: Trial, directory: RunDirectory, watch: Watch, shared: Path
         if not path.exists():
             write_atomic(path, _labels(trial, directory, watch, shared).read_bytes())
         shutil.rmtree(directory.path / SCRATCH, ignore_errors=True)
-        pool, dropped = attach(pool, read_table(path))
+        pool, dropped = attach(pool, read_table(path), config.labels.wrong_answers)
         for reason, count in asdict(dropped).items():
             if count:
                 watch.warn(f"{count} training problems leave the pool: {reason.replace('_', ' ')}")
-    pool = permute_golds(pool)
+    pool = permute_golds(pool, config.seed)
     pool = pool[: config.pool_size] if config.pool_size else pool
     check_pool(config, len(pool))
     return replace(trial, pool=pool)
@@ -111,7 +111,7 @@ def _labels(trial: Trial, directory: RunDirectory, watch: Watch, shared: Path | 
     """The file of labels: the one that was named, a shared one, or one made now."""
     config = trial.config
     if config.labels.folder:
-        return find_labels(config.labels.folder)
+        return find_labels(config, trial.checkpoint.digest)
     prompts = [trial.prompts[p.id] for p in trial.pool]
     asked = Asked(trial.pool, prompts, config.labels, config.rollout.max_tokens)
     key = f"labels-{asked.key(trial.checkpoint.digest)}"

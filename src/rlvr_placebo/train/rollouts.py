@@ -52,6 +52,8 @@ def _schema() -> pa.Schema:
             "golds": pa.list_(pa.string()),
             "votes": pa.string(),
             "permuted_gold": pa.string(),
+            "difficulty": pa.float64(),
+            "extra": pa.string(),
             "cluster": pa.string(),
             "source": pa.string(),
             "split": pa.string(),
@@ -88,6 +90,8 @@ def _row(step: int, place: int, group: Group, rollout: Rollout) -> dict[str, Any
         "golds": list(problem.golds),
         "votes": json.dumps([asdict(v) for v in problem.votes], sort_keys=True),
         "permuted_gold": problem.permuted_gold,
+        "difficulty": problem.difficulty,
+        "extra": json.dumps(problem.extra, sort_keys=True, default=asdict),
         "cluster": problem.cluster,
         "source": problem.source,
         "split": problem.split,
@@ -124,9 +128,11 @@ def from_table(table: pa.Table) -> list[Group]:
             cluster=first["cluster"],
             source=first["source"],
             split=first["split"],
-            # the first schema had neither labels nor certainties
+            # the first schema had none of the next four, and no certainties
             votes=tuple(Vote(**v) for v in json.loads(first.get("votes", "[]"))),
             permuted_gold=first.get("permuted_gold"),
+            difficulty=first.get("difficulty"),
+            extra=json.loads(first.get("extra", "{}")),
         )
         rollouts = tuple(_rollout(row) for row in members)
         groups.append(Group(problem, tuple(first["prompt"]), rollouts))

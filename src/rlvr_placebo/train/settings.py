@@ -159,7 +159,10 @@ def _fit(key: str, value: object) -> object:
     if typing.get_origin(base) is tuple:
         return _fit_list(key, value, typing.get_args(base)[0])
     if base is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise PlaceboError(f"setting {key}: the number is too large") from None
     if isinstance(value, str) and value.lower() == "off" and _optional(kind):
         return None
     if not isinstance(value, base) or isinstance(value, bool):

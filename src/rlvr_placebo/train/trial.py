@@ -14,22 +14,31 @@ import torch
 
 from rlvr_placebo import __version__
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.files import digest, file_digest
+from rlvr_placebo.core.files import digest, file_digest, read_table
 from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.evaluate.contract import Contract, EvaluationConfig, make_contract
-from rlvr_placebo.labels.votes import FILE
+from rlvr_placebo.labels.votes import FILE, attach
 from rlvr_placebo.learner.learner import Learner
-from rlvr_placebo.model.checkpoint import Checkpoint, digest_of, load, load_tokenizer, locate
+from rlvr_placebo.model.checkpoint import (
+    Checkpoint,
+    digest_of,
+    load,
+    load_tokenizer,
+    locate,
+    read_architecture,
+)
 from rlvr_placebo.rewards.protocol import Reward
 from rlvr_placebo.rewards.registry import BENCHMARK
 from rlvr_placebo.rewards.spec import build, describe, user_code
+from rlvr_placebo.rewards.user import missing_columns
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.text.problems import content_hash, load_problems
-from rlvr_placebo.text.templates import Template, get_template, render
+from rlvr_placebo.text.templates import get_template, render
 from rlvr_placebo.text.tokenizer import Tokenizer
 from rlvr_placebo.train.config import RunConfig
-from rlvr_placebo.train.preflight import check_fit
+from rlvr_placebo.train.preflight import check_fit, check_pool
+from rlvr_placebo.verify.equivalence import VERSION
 
 Prompt = tuple[int, ...]
 
@@ -53,7 +62,6 @@ class Trial:
     learner: Learner
     reward: Reward
     document: dict[str, Any]
-    template: Template
     pool: list[Problem]
     prompts: dict[str, Prompt]
     benchmarks: list[Benchmark]
@@ -96,7 +104,7 @@ def content(
         "model_digest": model_digest,
         "pool_digest": content_hash(pool),
         "contracts": [b.contract.as_dict() for b in benchmarks],
-        "labels_digest": file_digest(find_labels(folder)) if folder else None,
+        "labels_digest": file_digest(find_labels(config, model_digest)) if folder else None,
         # benchmarks some of whose own problems are trained on (TTRL): no test of generalisation
         "trains_on_test": [
             b.contract.benchmark for b in benchmarks if trained & {p.id for p in b.problems}
@@ -104,12 +112,14 @@ def content(
     }
 
 
-def find_labels(folder: str) -> Path:
-    """The file of labels in a folder.
+def find_labels(config: RunConfig, model_digest: str) -> Path:
+    """The file of labels in ``labels.folder``.
 
     Raises:
-        PlaceboError: there is none, or it is unfinished.
+        PlaceboError: there is none, it is unfinished, or it was made with another model, prompt or
+            verifier than the run's: then it does not hold what the policy would have said.
     """
+    folder = config.labels.folder
     run = RunDirectory(Path(folder))
     if not (run.path / FILE).exists() or not run.finished:
         raise PlaceboError(
@@ -117,6 +127,15 @@ def find_labels(folder: str) -> Path:
             "build`"
         )
     run.must_be_whole()
+    made, problem = run.config, ""
+    if made.get("model_digest") != model_digest:
+        problem = f"are votes of another model ({made.get('model')})"
+    elif made.get("template") != config.template:
+        problem = f"were made under prompt {made.get('template')}, not {config.template}"
+    elif made.get("verifier") != VERSION:
+        problem = "were counted by another version of the verifier"
+    if problem:
+        raise PlaceboError(f"labels.folder {folder}: its labels {problem}; build them anew")
     return run.path / FILE
 
 
@@ -129,14 +148,51 @@ def identity(config: RunConfig, contents: Mapping[str, Any]) -> dict[str, Any]:
     return {**config.as_dict(), **own, **contents}
 
 
-def find_content(config: RunConfig) -> dict[str, Any]:
-    """The content a configuration names now, without loading the model's weights into memory."""
-    folder = locate(config.model)
-    tokenizer = load_tokenizer(folder)
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The problems of a run, loaded and found to fit its model, labels and reward."""
+
+    benchmarks: list[Benchmark]
+    pool: list[Problem]
+    prompts: dict[str, Prompt]
+    contents: dict[str, Any]
+
+
+def gather(config: RunConfig, tokenizer: Tokenizer, model_digest: str, positions: int) -> Material:
+    """Load the problems of a run and check all that can be checked without the model's weights.
+
+    Raises:
+        PlaceboError: problems are missing or do not fit the model, the labels or the reward.
+    """
     how = config.evaluation
     benchmarks = make_benchmarks(how.benchmarks, config.template, tokenizer, how)
     pool = load_pool(config, benchmarks)
-    return content(config, digest_of(folder, tokenizer), pool, benchmarks)
+    template = get_template(config.template)
+    prompts = {p.id: render(p, template, tokenizer) for p in pool}
+    check_fit(config, len(pool), [*prompts.values(), *(p for b in benchmarks for p in b.prompts)],
+              positions)  # fmt: skip
+    for name in user_code(config.reward):
+        if missing := missing_columns(name, pool[0]):
+            raise PlaceboError(
+                f"reward {name}: asks for {', '.join(missing)}, which {config.pool} does not have"
+            )
+    contents = content(config, model_digest, pool, benchmarks)
+    if config.labels.folder:
+        table = read_table(find_labels(config, model_digest))
+        check_pool(config, len(attach(pool, table, config.labels.wrong_answers)[0]))
+    return Material(benchmarks, pool, prompts, contents)
+
+
+def find_content(config: RunConfig) -> dict[str, Any]:
+    """The content a configuration names now, checked, without loading the model's weights.
+
+    Raises:
+        PlaceboError: what :func:`prepare` would raise, but for the weights.
+    """
+    folder = locate(config.model)
+    tokenizer = load_tokenizer(folder)
+    positions = read_architecture(folder).max_positions
+    return gather(config, tokenizer, digest_of(folder, tokenizer), positions).contents
 
 
 def prepare(config: RunConfig) -> Trial:
@@ -147,15 +203,8 @@ def prepare(config: RunConfig) -> Trial:
     """
     checkpoint = load(config.model)
     tokenizer, model = checkpoint.tokenizer, checkpoint.model
-    template = get_template(config.template)
-    how = config.evaluation
-    benchmarks = make_benchmarks(how.benchmarks, config.template, tokenizer, how)
-    pool = load_pool(config, benchmarks)
-    prompts = {p.id: render(p, template, tokenizer) for p in pool}
-    asked = [*prompts.values(), *(p for b in benchmarks for p in b.prompts)]
-    check_fit(config, len(pool), asked, model.architecture.max_positions)
+    found = gather(config, tokenizer, checkpoint.digest, model.architecture.max_positions)
     rollout = config.rollout
-    document = identity(config, content(config, checkpoint.digest, pool, benchmarks))
     return Trial(
         config=config,
         checkpoint=checkpoint,
@@ -164,11 +213,10 @@ def prepare(config: RunConfig) -> Trial:
             model, config.loss, config.optimizer, rollout.temperature, rollout.max_tokens
         ),
         reward=build(config.reward),
-        document=document,
-        template=template,
-        pool=pool,
-        prompts=prompts,
-        benchmarks=benchmarks,
+        document=identity(config, found.contents),
+        pool=found.pool,
+        prompts=found.prompts,
+        benchmarks=found.benchmarks,
     )
 
 

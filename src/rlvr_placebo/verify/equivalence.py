@@ -13,18 +13,25 @@ from fractions import Fraction
 from rlvr_placebo.core.records import Status, Verification
 from rlvr_placebo.verify.extract import extract_answer
 
-VERSION = "exact-1"
+VERSION = "exact-2"
 
 _DIGITS = r"[0-9]{1,400}"
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3}){1,100}(?:\.[0-9]{1,400})?")
+_SPACED_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:\s[0-9]{3}){1,100}(?:\.[0-9]{1,400})?")
 _NUMBER = re.compile(rf"[+-]?(?:{_DIGITS}(?:\.[0-9]{{0,400}})?|\.{_DIGITS})")
 _RATIO = re.compile(rf"([+-]?{_DIGITS})\s*/\s*({_DIGITS})")
 _FRAC = re.compile(rf"([+-]?)\\[dt]?frac\{{({_DIGITS})\}}\{{({_DIGITS})\}}")
 
 
+_MINUS = str.maketrans(dict.fromkeys("\u2212\u2013\ufe63\uff0d", "-"))
+
+
 def normalize(answer: str) -> str:
-    """Remove what carries no meaning: dollar signs, spaces at the ends, a final full stop."""
-    return answer.strip().strip("$").strip().removesuffix(".").strip()
+    """Remove what carries no meaning: dollar signs, spaces at the ends, a final full stop.
+
+    Typographic minus signs become ``-``.
+    """
+    return answer.translate(_MINUS).strip().strip("$").strip().removesuffix(".").strip()
 
 
 def as_number(answer: str) -> Fraction | None:
@@ -32,6 +39,8 @@ def as_number(answer: str) -> Fraction | None:
     text = normalize(answer)
     if _THOUSANDS.fullmatch(text):
         text = text.replace(",", "")
+    elif _SPACED_THOUSANDS.fullmatch(text):
+        text = re.sub(r"\s", "", text)
     if _NUMBER.fullmatch(text):
         return Fraction(text.removesuffix("."))
     if match := _RATIO.fullmatch(text):
@@ -46,19 +55,36 @@ def as_number(answer: str) -> Fraction | None:
     return -value if sign == "-" else value
 
 
-_MARKS_OF_ALGEBRA = set("+-*/^\\(){}[]%=√π°:,;|")
-_WITH_UNIT = re.compile(r"[+-]?[0-9][0-9.,/]*\s+[A-Za-z][A-Za-z ]*")
+_MARKS_OF_ALGEBRA = set("+-*/^\\(){}[]%=√π°:,;|€£¥~≈±×÷·")
+_WITH_UNIT = re.compile(r"[+-]?[0-9][0-9.,/]*\s*[^\W\d_][^\d]*")
+_ROMAN = re.compile(r"[IVXLCDM]+")
+_NUMBER_WORDS = frozenset(
+    word
+    for line in (
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen",
+        "fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy",
+        "eighty ninety hundred thousand million half quarter third none dozen twice",
+    )
+    for word in line.split()
+)
 
 
 def _may_be_a_number(text: str) -> bool:
-    """Whether a text that is no plain number could still stand for one: algebra, or a unit.
+    """Whether a text that is no plain number could still stand for one.
 
-    ``sqrt`` and ``2 apples`` may; ``12 3``, ``x12`` and ``1-`` (an operator without its right
-    side) cannot, and are wrong beside a numeric gold.
+    Algebra, a unit, a number word, other digits than 0 to 9 may; ``12 3``, ``x12`` and ``1-`` (an
+    operator without its right side) cannot, and are wrong beside a numeric gold.
     """
     if text and text[-1] in "+-*/^=(:,;":
         return False
-    return bool(_MARKS_OF_ALGEBRA & set(text)) or bool(_WITH_UNIT.fullmatch(text))
+    words = re.findall(r"[a-z]+", text.lower())
+    return (
+        bool(_MARKS_OF_ALGEBRA & set(text))
+        or bool(_WITH_UNIT.fullmatch(text))
+        or bool(_ROMAN.fullmatch(text))
+        or not _NUMBER_WORDS.isdisjoint(words)
+        or any(c.isnumeric() and not c.isascii() for c in text)
+    )
 
 
 def parsable(answer: str) -> bool:
