@@ -95,10 +95,17 @@ def test_its_numbers_are_those_of_the_analysis(study):
     entries = gains(StudyFolder.open(study).finished_runs())
     shown = [row for row in page.rows if len(row) == 10 and row[0] != "reward"]
     for e in entries:
-        row = [e["reward"], f"{e['base']:.1f}±{e['base_stderr']:.1f}",
-               f"{e['final']:.1f}±{e['final_stderr']:.1f}", f"{e['gain']:+.1f}",
-               f"{e['interval'][0]:+.1f} to {e['interval'][1]:+.1f}"]  # fmt: skip
+        low, high = e["interval"] or (None, None)
+        row = [
+            e["reward"],
+            f"{e['base']:.1f}±{e['base_stderr']:.1f}",
+            f"{e['final']:.1f}±{e['final_stderr']:.1f}",
+            f"{e['gain']:+.1f}",
+            "no spread" if low is None else f"{low:+.1f} to {high:+.1f}",
+        ]
         assert row in [r[:5] for r in shown]
+    constant = [e for e in entries if e["reward"] == "constant(0.5)"]
+    assert {(e["gain"], e["interval"]) for e in constant} == {(0.0, None)}
 
 
 def test_warnings_labels_and_runs_are_there(study):

@@ -74,6 +74,78 @@ def strange(a, b):
     return [1, 2, 3]
 
 number = 3
+
+
+class Ugly:
+    def __str__(self):
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+def leaves(rollout):
+    import sys
+
+    sys.exit(0)
+
+
+def ends(rollout):
+    raise GeneratorExit
+
+
+def huge(rollout):
+    return 10**400
+
+
+def ugly(rollout):
+    return Ugly()
+
+
+def ugly_error(rollout):
+    raise ValueError(Ugly())
+
+
+def point(group, rng):
+    import numpy
+
+    return numpy.array(1.0)
+
+
+def odd_set(group, rng):
+    return {1, 2, 3}
+
+
+def number_text(rollout):
+    return "1.0"
+
+
+def lines(rollout):
+    return "a\nb"
+
+
+def odd_parts(group, rng):
+    return [Score(1.0, None, {"a": object()}) for _ in group.rollouts]
+
+
+def no_parts(group, rng):
+    return [Score(1.0, None, None) for _ in group.rollouts]
+
+
+def meddles(rollout):
+    rollout.completion.tokens[:] = 5
+    return 1.0
+
+
+def wants(prompts, completions, target):
+    return [1.0] * len(completions)
+
+
+def wants_weight(rollout, weight):
+    return 1.0
+
+
+def with_default(rollout, weight=2.0):
+    return weight
 """
 
 
