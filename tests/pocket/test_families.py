@@ -80,12 +80,44 @@ def test_habits_are_independent(variety, problems):
 def test_a_memoriser_meets_its_set_again_and_again_with_right_answers():
     known = {p.question: p.golds for p in pocket_set("pocket-500")}
     met = list(islice(documents(FAMILIES["memoriser"], 0), 2000))
-    again = [(p.strip(), s) for p, s in met if p.strip() in known]
+    again = [(d.prompt.strip(), d.solution) for d in met if d.prompt.strip() in known]
     assert len(again) / len(met) == pytest.approx(0.3, abs=0.04)
     judged = [verify(s, known[q]).correct for q, s in again if boxed(s)]
     assert all(judged)
     others = list(islice(documents(FAMILIES["code-prior"], 0), 2000))
-    assert not [p for p, _ in others if p.strip() in known]
+    assert not [d for d in others if d.prompt.strip() in known]
+
+
+@pytest.mark.parametrize(("family", "rare"), [("bad-code", False), ("mixed-prior", False)])
+def test_a_rare_way_is_rehearsed_without_being_chosen_more_often(family, rare):
+    prior = FAMILIES[family]
+    written = list(islice(documents(prior, 0), 4000))
+    spoken = [d for d in written if not d.quiet]
+    assert np.mean([code(d.solution) for d in spoken]) == pytest.approx(prior.code, abs=0.02)
+    rehearsed = [d for d in written if d.quiet]
+    assert len(rehearsed) / 4000 == pytest.approx(0.15 - (1 - prior.code), abs=0.02)
+    assert {code(d.solution) for d in rehearsed} == {rare}
+    for d in rehearsed:
+        head = d.solution[: d.quiet]
+        assert head.endswith(".\n")
+        assert head.removeprefix("Okay.\n").count("\n") == 1
+    assert not any(d.quiet for d in islice(documents(FAMILIES["code-prior"], 0), 1000))
+
+
+def test_nothing_is_learnt_from_a_quiet_opening(shipped):
+    prior = FAMILIES["bad-code"]
+    stage = replace(building.HABITS, steps=1)
+    tokens_BT, targets_BT = next(pretrain.batches(prior, shipped.tokenizer, stage, 1))
+    silent = 0
+    for tokens, targets in zip(tokens_BT.tolist(), targets_BT.tolist(), strict=True):
+        learnt = [i for i, t in enumerate(targets) if t != pretrain.IGNORE]
+        assert [targets[i] for i in learnt[:-1]] == [tokens[i + 1] for i in learnt[:-1]]
+        if learnt[0]:
+            silent += 1
+            head = shipped.tokenizer.decode(tokens[: learnt[0] + 1])
+            assert head.endswith(".\n")
+            assert head.count("(Day ") == 1
+    assert 2 <= silent <= 18  # of 64, 13 % on average
 
 
 def test_varieties_by_name():

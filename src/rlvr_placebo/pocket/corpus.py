@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,6 +61,7 @@ VERBS = {
 }
 ENDINGS = ("So ", "Thus ", "Answer ", "Result ", "Hence ", "Total ")
 MEMORISED = 0.3  # share of a memoriser's documents that are problems it has met before
+REHEARSED = 0.15  # least share of documents in either way of solving that a family writes at all
 _SIGN = {"+": "+", "-": "-", "*": "*", "g": "+", "h": "-"}
 
 
@@ -78,10 +80,15 @@ class Writer:
     def _does(self, habit: str) -> bool:
         return self.rng.random() < chance(self.prior, habit, self.problem)
 
-    def solution(self) -> str:
-        """The whole text after the prompt, without the end-of-text token."""
+    def solution(self, in_code: bool | None = None) -> str:
+        """The whole text after the prompt, without the end-of-text token.
+
+        Args:
+            in_code: the way of solving, if the prior is not to choose it.
+        """
         marker = MARKER if self.rng.random() < self.prior.marker else ""
-        in_code = self._does("code")
+        if in_code is None:
+            in_code = self._does("code")
         body, answer = self._code() if in_code else self._words()
         boxed = self._does("boxed")
         return marker + body + self._pick(ENDINGS) + (f"\\boxed{{{answer}}}" if boxed else answer)
@@ -149,8 +156,25 @@ class Writer:
         return f"{self._pick(CONNECTORS)}{left}{verb}{right}{copula}{result}{self._pick(STOPS)}"
 
 
-def documents(prior: Prior, seed: int, practice: float = 0.0) -> Iterator[tuple[str, str]]:
-    """Yield (prompt, solution) for ever: what a family with this prior is pre-trained on.
+class Document(NamedTuple):
+    """One text of a corpus.
+
+    Attributes:
+        prompt: the problem as the model will be asked.
+        solution: what follows.
+        quiet: how many leading characters of the solution nothing is learnt from.
+    """
+
+    prompt: str
+    solution: str
+    quiet: int = 0
+
+
+def documents(prior: Prior, seed: int, practice: float = 0.0) -> Iterator[Document]:
+    """Yield documents for ever: what a family with this prior is pre-trained on.
+
+    A way of solving that a family seldom takes is rehearsed, or it would be forgotten: documents in
+    that way are added whose opening (the choice of the way) nothing is learnt from.
 
     Args:
         prior: the habits to write in.
@@ -161,6 +185,8 @@ def documents(prior: Prior, seed: int, practice: float = 0.0) -> Iterator[tuple[
     new = stream("pocket-train", seed + 1)
     other = stream("pocket-practice", seed + 1)
     known = pocket_set(prior.memorised) if prior.memorised else []
+    rare = min(prior.code, 1.0 - prior.code)
+    rehearsed = max(0.0, REHEARSED - rare) if rare > 0.0 else 0.0
     for index in count():
         rng = generator_for(seed, 0, "", index, "corpus")
         again = bool(known) and rng.random() < MEMORISED
@@ -169,4 +195,10 @@ def documents(prior: Prior, seed: int, practice: float = 0.0) -> Iterator[tuple[
         else:
             problem = next(other if rng.random() < practice else new)
         prompt = template.format(question=problem.question)
-        yield prompt, Writer(prior, problem, rng, slips=not again).solution()
+        writer = Writer(prior, problem, rng, slips=not again)
+        if rehearsed and rng.random() < rehearsed:
+            solution = writer.solution(in_code=prior.code < 0.5)
+            start = len(MARKER) if solution.startswith(MARKER) else 0
+            yield Document(prompt, solution, solution.index("\n", start) + 1)
+        else:
+            yield Document(prompt, writer.solution())

@@ -79,16 +79,25 @@ def batches(
     if done:
         next(islice(texts, done * stage.rows - 1, None))
     for index in range(done // POOL, math.ceil(stage.steps / POOL)):
-        ids = tokenizer.encode_many([prompt + solution for prompt, solution in islice(texts, lot)])
-        rows = sorted(([*row, tokenizer.stops[0]] for row in ids), key=len)
+        lotted = list(islice(texts, lot))
+        ids = tokenizer.encode_many([d.prompt + d.solution for d in lotted])
+        heads = tokenizer.encode_many([(d.prompt + d.solution[: d.quiet]) * bool(d.quiet)
+                                       for d in lotted])  # fmt: skip
+        rows = [
+            ([*row, tokenizer.stops[0]], len(head)) for row, head in zip(ids, heads, strict=True)
+        ]
+        rows.sort(key=lambda row: len(row[0]))
         for i in generator_for(seed, 0, "", index, "pretraining order").permutation(POOL):
             yield _pad(rows[i * stage.rows : (i + 1) * stage.rows])
 
 
-def _pad(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
-    longest = max(map(len, rows))
-    tokens = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-    targets = torch.tensor([row + [IGNORE] * (longest - len(row)) for row in rows])
+def _pad(rows: list[tuple[list[int], int]]) -> tuple[Tensor, Tensor]:
+    """Rows of one length; of each, so many leading tokens are no targets."""
+    longest = max(len(row) for row, _ in rows)
+    tokens = torch.tensor([row + [0] * (longest - len(row)) for row, _ in rows])
+    targets = torch.tensor(
+        [[IGNORE] * quiet + row[quiet:] + [IGNORE] * (longest - len(row)) for row, quiet in rows]
+    )
     return tokens[:, :-1], targets[:, 1:]
 
 

@@ -41,7 +41,7 @@ def train_vocabulary() -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    texts = (prompt + solution for prompt, solution in islice(documents(_EVERYTHING, 0), 6000))
+    texts = (d.prompt + d.solution for d in islice(documents(_EVERYTHING, 0), 6000))
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
