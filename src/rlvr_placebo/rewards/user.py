@@ -99,9 +99,9 @@ def code_digest(reference: str) -> str:
     folder = Path(own).resolve().parent
     files = {Path(own).resolve()}
     for module in list(sys.modules.values()):
-        path = getattr(module, "__file__", None)
-        if path and Path(path).suffix == ".py" and folder in Path(path).resolve().parents:
-            files.add(Path(path).resolve())
+        path = Path(getattr(module, "__file__", None) or "")
+        if path.is_absolute() and path.suffix == ".py" and path.is_file():
+            files |= {path.resolve()} if folder in path.resolve().parents else set()
     state = hashlib.sha256()
     for path in sorted(files):
         state.update(path.relative_to(folder).as_posix().encode())
