@@ -99,9 +99,9 @@ def test_known_problem_never_changes():
     problem = pocket_set("pocket-500")[0]
     assert (problem.question, problem.golds, problem.id) == (
         "Ada has 46 hats. Ada sells 45. Ada buys 9 more. How many hats does Ada have now? "
-        "(Day 329, 5:55)",
+        "(Day 329, 05:55)",
         ("10",),
-        "6fc268ca71241ae0",
+        "bd2a85411809847a",
     )
 
 
