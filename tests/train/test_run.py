@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from rlvr_placebo.analysis.folder import seconds_per_step
+from rlvr_placebo.analysis.folder import laps_of
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import read_jsonl
 from rlvr_placebo.core.seeds import generator_for
@@ -129,7 +129,8 @@ def test_a_torn_timing_is_mended(tmp_path):
     (out.path / "result.json").unlink()
     run(short("random", "steps=2"), tmp_path / "r", resume=True)
     assert len(read_jsonl(out.path / "timings.jsonl")) >= 3
-    assert seconds_per_step(out) > 0
+    assert all(lap.total > 0 for lap in laps_of(out))
+    assert laps_of(out)
 
 
 def canonical_of(reward):

@@ -10,7 +10,13 @@ import numpy as np
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.rundir import RunDirectory
-from rlvr_placebo.core.statistics import add_errors, clustered_mean, interval, mean_of_runs
+from rlvr_placebo.core.statistics import (
+    Estimate,
+    add_errors,
+    clustered_mean,
+    interval,
+    mean_of_runs,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -115,18 +121,15 @@ def _gain(members: Sequence[RunDirectory], benchmark: str, temperature: float) -
     base_S_P, final_S_P = base_S_P[:, judged], final_S_P[:, judged]
     gain_S_P = final_S_P - base_S_P
     clusters = [before[0].clusters[p] for p in judged]
-    by_seed = [float(row.mean()) for row in gain_S_P] if clusters else []
-    gain_P = gain_S_P.mean(axis=0) if clusters else []
-    over_problems = clustered_mean(gain_P, clusters, "template")
-    over_seeds = mean_of_runs(by_seed)
+    over_problems, over_seeds = _means(gain_S_P, clusters)
     parts = {"problems": over_problems, "seeds": over_seeds}
     pairs = list(zip(after, before, strict=True))
     return {
         "benchmark": benchmark,
         "temperature": temperature,
         "seeds": [run.config["seed"] for run in members],
-        **_ends("base", base_S_P, clusters),
-        **_ends("final", final_S_P, clusters),
+        **_mean("base", base_S_P, clusters, scale=100.0),
+        **_mean("final", final_S_P, clusters, scale=100.0),
         "gain": _points(over_problems.value),
         "stderr": _points(add_errors(over_problems, over_seeds)),
         "interval": _points_of(interval([over_problems, over_seeds])),
@@ -134,35 +137,36 @@ def _gain(members: Sequence[RunDirectory], benchmark: str, temperature: float) -
         "clusters": over_problems.clusters,
         "clustered_by": "template",
         "error_contains": [name for name, part in parts.items() if part.stderr is not None],
-        "gain_by_seed": [_points(g) for g in by_seed],
+        "gain_by_seed": [_points(row.mean()) for row in gain_S_P] if clusters else [],
         "unknown": sum(s.unknown for s in (*before, *after)),
         "gain_bounds": [
             _points(np.mean([a.low_P.mean() - b.high_P.mean() for a, b in pairs])),
             _points(np.mean([a.high_P.mean() - b.low_P.mean() for a, b in pairs])),
         ],
-        **_frequency("code_frequency_before", before),
-        **_frequency("code_frequency_after", after),
+        **_mean("code_frequency_before", _code(before), before[0].clusters),
+        **_mean("code_frequency_after", _code(after), before[0].clusters),
     }
 
 
-def _frequency(name: str, evaluations: Sequence[Samples]) -> dict[str, Any]:
-    """How often code was written, as a share of one: mean over seeds, error over both."""
-    code_P = np.mean([e.code_P for e in evaluations], axis=0)
-    problems = clustered_mean(code_P, evaluations[0].clusters, "template")
-    seeds = mean_of_runs([float(e.code_P.mean()) for e in evaluations])
-    return {name: problems.value, f"{name}_stderr": add_errors(problems, seeds)}
+def _code(evaluations: Sequence[Samples]) -> np.ndarray:
+    return np.array([e.code_P for e in evaluations])
 
 
-def _ends(name: str, share_S_P: np.ndarray, clusters: Sequence[str]) -> dict[str, Any]:
-    """Accuracy at one end of an arm: mean over seeds, error over problems and seeds."""
-    if not clusters:
-        return {name: None, f"{name}_stderr": None}
-    problems = clustered_mean(share_S_P.mean(axis=0), clusters, "template")
-    seeds = mean_of_runs(share_S_P.mean(axis=1).tolist())
-    return {
-        name: _points(problems.value),
-        f"{name}_stderr": _points(add_errors(problems, seeds)),
-    }
+def _means(share_S_P: np.ndarray, clusters: Sequence[str]) -> tuple[Estimate, Estimate]:
+    """The mean of a share twice: with its error over problems, and between seeds."""
+    by_problem = share_S_P.mean(axis=0) if clusters else []
+    by_seed = share_S_P.mean(axis=1).tolist() if clusters else []
+    return clustered_mean(by_problem, clusters, "template"), mean_of_runs(by_seed)
+
+
+def _mean(
+    name: str, share_S_P: np.ndarray, clusters: Sequence[str], scale: float = 1.0
+) -> dict[str, Any]:
+    """Mean of a share over seeds and problems, and its error over both."""
+    problems, seeds = _means(share_S_P, clusters)
+    error = add_errors(problems, seeds)
+    scaled = [None if v is None else scale * v for v in (problems.value, error)]
+    return dict(zip((name, f"{name}_stderr"), scaled, strict=True))
 
 
 def _points(share: float | None) -> float | None:

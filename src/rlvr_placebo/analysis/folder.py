@@ -11,15 +11,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
-from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.errors import BusyError, PlaceboError
 from rlvr_placebo.core.files import read_jsonl
-from rlvr_placebo.core.rundir import SCHEMA, RunDirectory
+from rlvr_placebo.core.rundir import SCHEMA, RunDirectory, locked
 
 MARKER = "study.json"
 
@@ -96,7 +94,9 @@ class StudyFolder:
         else:
             state = "running" if _held(run.path) else "stopped"
         done = self.steps_done(name)
-        return RunStatus(name, state, done, steps, seconds_per_step(run))
+        laps = laps_of(run)
+        seconds = sum(lap.total for lap in laps) / len(laps) if laps else None
+        return RunStatus(name, state, done, steps, seconds)
 
 
 _KINDS = {"name": str, "model": str, "reward": str, "variant": str, "seed": int, "steps": int}
@@ -116,31 +116,49 @@ def _is_whole(document: dict[str, Any]) -> bool:
     )
 
 
-def seconds_per_step(run: RunDirectory) -> float | None:
-    """Mean seconds of a run's steps, from its timings; None before the first.
+class Lap(NamedTuple):
+    """Seconds of one step: of its generation, and of all of it."""
+
+    generation: float
+    total: float
+
+
+PARTS = ("generation", "scoring", "update", "writing")
+
+
+def laps_of(run: RunDirectory) -> list[Lap]:
+    """What the steps of a run took, in order.
 
     Timings are outside the checksums: what cannot be read in them is left out.
     """
+    return [
+        Lap(record[PARTS[0]], sum(record[part] for part in PARTS))
+        for record in _timings(run)
+        if all(_is_number(record.get(part)) for part in PARTS)
+    ]
+
+
+def evaluation_seconds(run: RunDirectory) -> list[float]:
+    """What the evaluations of a run took, in order."""
+    found = [record.get("evaluation") for record in _timings(run)]
+    return [seconds for seconds in found if _is_number(seconds)]
+
+
+def _timings(run: RunDirectory) -> list[dict[str, Any]]:
     try:
-        laps = [r for r in read_jsonl(run.path / "timings.jsonl") if "generation" in r]
+        return read_jsonl(run.path / "timings.jsonl")
     except PlaceboError:
-        return None
-    parts = ("generation", "scoring", "update", "writing")
-    known = [[r[k] for k in parts] for r in laps if all(_is_number(r.get(k)) for k in parts)]
-    return sum(map(sum, known)) / len(known) if known else None
+        return []
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _held(path: Path) -> bool:
     """Whether a process is writing a run directory."""
-    handle = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        with locked(path):
+            return False
+    except BusyError:
         return True
-    finally:
-        os.close(handle)
-    return False

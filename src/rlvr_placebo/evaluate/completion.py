@@ -63,7 +63,7 @@ def completions_of(
     found = []
     for start in range(0, len(problems), BLOCK):
         block = parts[start : start + BLOCK]
-        prompts = [_prompt(shown, tokenizer) for shown, _ in block]
+        prompts = [tokenizer.prompt(shown) for shown, _ in block]
         longest = max(len(tokenizer.encode(hidden)) for _, hidden in block) + 4
         written = engine.generate(prompts, Sampling(0.0, 1.0, longest), [[0]] * len(block))
         found += [
@@ -75,8 +75,3 @@ def completions_of(
             )
         ]
     return found
-
-
-def _prompt(shown: str, tokenizer: Tokenizer) -> tuple[int, ...]:
-    tokens = tokenizer.encode(shown)
-    return tuple(tokens) if tokenizer.bos is None else (tokenizer.bos, *tokens)

@@ -14,6 +14,7 @@ from rlvr_placebo.core.rundir import RunDirectory, claim
 from rlvr_placebo.labels.votes import FILE, MOST, Asked, LabelsConfig, is_labels, sample_votes
 from rlvr_placebo.model.checkpoint import load
 from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.rollout.protocol import check_length
 from rlvr_placebo.text.problems import content_hash, load_problems
 from rlvr_placebo.text.templates import get_template, render
 from rlvr_placebo.verify.equivalence import VERSION
@@ -53,12 +54,7 @@ def build_labels(
     template = get_template(request.template)
     checkpoint = load(request.model)
     prompts = [render(p, template, checkpoint.tokenizer) for p in problems]
-    longest, positions = max(map(len, prompts)), checkpoint.model.architecture.max_positions
-    if longest + request.max_tokens > positions:
-        raise PlaceboError(
-            f"labels: a prompt of {longest} tokens and {request.max_tokens} new ones exceed the "
-            f"model's {positions} positions; lower --max-tokens"
-        )
+    check_length(prompts, request.max_tokens, checkpoint.model.architecture.max_positions)
     document = {
         **asdict(request),
         "model_digest": checkpoint.digest,

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -200,13 +200,12 @@ class Guarded:
             ) from None
         if given is None:
             self._refuse(f"gave {type(raw).__name__}, a list of numbers is wanted")
-            raise AssertionError
         if len(given) != len(group.rollouts):
             self._refuse(f"gave {len(given)} rewards for {len(group.rollouts)} completions")
         pairs = zip(group.rollouts, given, strict=True)
         return [self._fitted(score(rollout, None), value) for rollout, value in pairs]
 
-    def _refuse(self, what: str) -> None:
+    def _refuse(self, what: str) -> NoReturn:
         raise PlaceboError(f"reward {self.reference} {what}")
 
     def _fitted(self, own: Score, value: object) -> Score:
@@ -225,7 +224,6 @@ class Guarded:
     def _parts(self, parts: object) -> dict[str, float]:
         if not isinstance(parts, Mapping):
             self._refuse("gave a Score whose parts are no mapping of names to numbers")
-            raise AssertionError
         return {str(name): self._number(value) for name, value in parts.items()}
 
     def _number(self, value: object) -> float:
@@ -239,7 +237,6 @@ class Guarded:
             pass
         shown = " ".join(_text(value).split())[:40]
         self._refuse(f"gave {shown!r} for a completion, a number or None is wanted")
-        raise AssertionError
 
 
 def _as_list(given: object) -> list[Any] | None:
@@ -276,13 +273,16 @@ class TRL:
     def __call__(self, group: Group, rng: np.random.Generator) -> object:
         """Lay the group out in columns, one entry per completion."""
         columns = columns_of(group)
-        missing = [name for name in self.needed if name not in columns]
-        if missing:
+        if missing := self.missing(columns):
             raise LookupError(
                 f"asks for {', '.join(missing)}; there are {', '.join(sorted(columns))}"
             )
         given = self.function(**_accepted(self.function, columns))
         return asyncio.run(given) if inspect.isawaitable(given) else given
+
+    def missing(self, columns: Mapping[str, Any]) -> list[str]:
+        """What the function asks for and does not find."""
+        return [name for name in self.needed if name not in columns]
 
 
 def missing_columns(reference: str, problem: Problem) -> list[str]:
@@ -291,8 +291,7 @@ def missing_columns(reference: str, problem: Problem) -> list[str]:
     inner = reward.inner if isinstance(reward, Guarded) else None
     if not isinstance(inner, TRL):
         return []
-    known = {*columns_of(Group(problem, (), ()))}
-    return [name for name in inner.needed if name not in known]
+    return inner.missing(columns_of(Group(problem, (), ())))
 
 
 def columns_of(group: Group) -> dict[str, Any]:

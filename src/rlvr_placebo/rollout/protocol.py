@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Completion
 
 
@@ -22,6 +23,27 @@ class Sampling:
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 64
+
+
+def check_length(prompts: Sequence[Sequence[int]], max_tokens: int, max_positions: int) -> None:
+    """Refuse prompts that are empty or leave no room for their completions.
+
+    Args:
+        prompts: token ids.
+        max_tokens: the longest completion.
+        max_positions: the model's.
+
+    Raises:
+        PlaceboError: one of them is, or does.
+    """
+    if any(len(p) == 0 for p in prompts):
+        raise PlaceboError("a prompt has no tokens")
+    longest = max(len(p) for p in prompts)
+    if longest + max_tokens > max_positions:
+        raise PlaceboError(
+            f"a prompt of {longest} tokens and {max_tokens} new ones exceed the model's "
+            f"{max_positions} positions; lower max_tokens"
+        )
 
 
 class Engine(Protocol):

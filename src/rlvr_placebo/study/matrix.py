@@ -89,9 +89,10 @@ def _runs(document: Mapping[str, Any]) -> dict[str, RunConfig]:
                     own = {"seed": seed, "variant": variant}
                     settings = _merged(_without(settings_of_all, implied(spec)), changes) | own
                     config = make_config(model, spec, recipe, settings)
-                    if run_name(config) in runs:
-                        raise PlaceboError(f"run {run_name(config)} is asked for twice")
-                    runs[run_name(config)] = config
+                    name = run_name(config)
+                    if name in runs:
+                        raise PlaceboError(f"run {name} is asked for twice")
+                    runs[name] = config
     _check_one_measurement(list(runs.values()))
     return runs
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rlvr_placebo.analysis.folder import seconds_per_step
+from rlvr_placebo.analysis.folder import Lap, evaluation_seconds, laps_of
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.files import digest, read_jsonl
+from rlvr_placebo.core.files import digest
 from rlvr_placebo.core.rundir import RunDirectory, claim
 from rlvr_placebo.evaluate.evaluate import evaluate
 from rlvr_placebo.labels.votes import LabelsConfig
 from rlvr_placebo.study.matrix import Study
+from rlvr_placebo.text.problems import load_problems
 from rlvr_placebo.train.config import RunConfig
 from rlvr_placebo.train.loop import one_step
 from rlvr_placebo.train.trial import Trial, prepare
@@ -129,8 +130,6 @@ def _label_samples(config: RunConfig) -> int:
     """Samples that the labels of a model take."""
     if not config.labels.samples:
         return 0
-    from rlvr_placebo.text.problems import load_problems
-
     try:
         return config.labels.samples * len(load_problems(config.pool))
     except PlaceboError:  # problems that are not here yet
@@ -150,32 +149,34 @@ def _known(store: Path | None, members: Iterable[tuple[str, RunConfig]]) -> Cost
         return None
     for name, config in members:
         run = RunDirectory(store / "runs" / name)
-        step = seconds_per_step(run)
-        timings = read_jsonl(run.path / "timings.jsonl")
-        evaluations = [float(r["evaluation"]) for r in timings if "evaluation" in r]
-        laps = [float(r["generation"]) for r in timings if "generation" in r]
-        if step is not None and evaluations:
-            completions = config.rollout.problems * config.rollout.samples
-            generation = sum(laps) / len(laps) / completions
-            return Cost(step, max(evaluations), generation, "runs")
+        laps, evaluations = laps_of(run), evaluation_seconds(run)
+        if laps and evaluations:
+            return _cost(config, laps, max(evaluations), "runs")
     return None
+
+
+def _cost(config: RunConfig, laps: Sequence[Lap], evaluation: float, source: str) -> Cost:
+    """What steps that took so long, and such an evaluation, cost."""
+    completions = len(laps) * config.rollout.problems * config.rollout.samples
+    return Cost(
+        step=sum(lap.total for lap in laps) / len(laps),
+        evaluation=evaluation,
+        completion=sum(lap.generation for lap in laps) / completions,
+        source=source,
+    )
 
 
 def _measured(config: RunConfig) -> Cost:
     """Run a few steps and a part of an evaluation, in a folder that is thrown away."""
-    bare = replace(config, reward="ground_truth", labels=LabelsConfig(), steps=STEPS, pool_size=0,
-                   pool=config.pool)  # fmt: skip
+    bare = replace(config, reward="ground_truth", labels=LabelsConfig(), steps=STEPS, pool_size=0)
     trial = prepare(bare)
-    with TemporaryDirectory() as scratch:
-        with claim(Path(scratch) / "run", trial.document, resume=False) as directory:
-            for step in range(1, STEPS + 1):
-                one_step(trial, directory, step, Silent(), [])
-            laps = read_jsonl(directory.path / "timings.jsonl")[1:]
-        seconds = sum(float(r[k]) for r in laps for k in ("generation", "scoring", "update",
-                                                          "writing"))  # fmt: skip
-    completions = len(laps) * config.rollout.problems * config.rollout.samples
-    generation = sum(float(r["generation"]) for r in laps) / completions
-    return Cost(seconds / len(laps), _evaluation_seconds(trial), generation, "measured")
+    with (
+        TemporaryDirectory() as scratch,
+        claim(Path(scratch) / "run", trial.document, resume=False) as directory,
+    ):
+        for step in range(1, STEPS + 1):
+            one_step(trial, directory, step, Silent(), [])
+        return _cost(config, laps_of(directory)[1:], _evaluation_seconds(trial), "measured")
 
 
 def _evaluation_seconds(trial: Trial) -> float:

@@ -49,6 +49,5 @@ def get_template(name: str) -> Template:
 
 
 def render(problem: Problem, template: Template, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Token ids of a problem's prompt; the beginning-of-text token stands first, once, or never."""
-    tokens = tokenizer.encode(template.text.format(question=problem.question))
-    return tuple(tokens) if tokenizer.bos is None else (tokenizer.bos, *tokens)
+    """Token ids of a problem's prompt."""
+    return tokenizer.prompt(template.text.format(question=problem.question))

@@ -79,6 +79,14 @@ class Tokenizer:
         """Token ids of a text; no special token is added."""
         return self._fast.encode(text, add_special_tokens=False).ids
 
+    def prompt(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text that a model is to go on from.
+
+        The beginning-of-text token stands first once, where the checkpoint asks for one.
+        """
+        start = () if self.bos is None else (self.bos,)
+        return (*start, *self.encode(text))
+
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of many texts."""
         return [e.ids for e in self._fast.encode_batch(list(texts), add_special_tokens=False)]

@@ -104,29 +104,27 @@ def label_pool(trial: Trial, directory: RunDirectory, watch: Watch, shared: Path
     return replace(trial, pool=pool)
 
 
-SCRATCH = "labels"  # parts of labels that are being made
+SCRATCH = "labels"  # of a run's directory: labels that are being made
 
 
 def _labels(trial: Trial, directory: RunDirectory, watch: Watch, shared: Path | None) -> Path:
-    """The file of labels: the one that was named, a shared one, or one made now."""
+    """The file of labels: the one that was named, or one made once, where it is shared."""
     config = trial.config
     if config.labels.folder:
         return find_labels(config, trial.checkpoint.digest)
     prompts = [trial.prompts[p.id] for p in trial.pool]
     asked = Asked(trial.pool, prompts, config.labels, config.rollout.max_tokens)
     key = f"labels-{asked.key(trial.checkpoint.digest)}"
-    scratch = directory.path / SCRATCH if shared is None else shared / f"{key}-parts"
+    home = shared or directory.path / SCRATCH
+    parts = home / f"{key}-parts"
 
     def make() -> pa.Table:
         return sample_votes(
-            trial.engine, asked, scratch, lambda done, total: watch.progress("labels", done, total)
+            trial.engine, asked, parts, lambda done, total: watch.progress("labels", done, total)
         )
 
-    if shared is None:
-        write_table(directory.path / SCRATCH / FILE, make())
-        return directory.path / SCRATCH / FILE
-    made = once(shared, key, make)
-    shutil.rmtree(scratch, ignore_errors=True)
+    made = once(home, key, make)
+    shutil.rmtree(parts, ignore_errors=True)
     return made
 
 

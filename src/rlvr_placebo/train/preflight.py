@@ -8,6 +8,7 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Finish, Group
 from rlvr_placebo.learner.advantages import differ
 from rlvr_placebo.learner.batch import rewards_of
+from rlvr_placebo.rollout.protocol import check_length
 from rlvr_placebo.train.config import RunConfig
 
 TRUNCATION = 0.20
@@ -24,8 +25,6 @@ def check_fit(
             or the pool is smaller than a step.
     """
     check_pool(config, pool)
-    if any(len(p) == 0 for p in prompts):
-        raise PlaceboError("a prompt has no tokens")
     check_length(prompts, max(config.rollout.max_tokens, config.evaluation.max_tokens),
                  max_positions)  # fmt: skip
 
@@ -36,16 +35,6 @@ def check_pool(config: RunConfig, problems: int) -> None:
         raise PlaceboError(
             f"pool {config.pool}: {problems} problems, fewer than the {config.rollout.problems} of "
             "a step; lower rollout.problems, or set pool_size to meet them again and again"
-        )
-
-
-def check_length(prompts: Sequence[Sequence[int]], max_tokens: int, max_positions: int) -> None:
-    """Refuse prompts that leave no room for their completions."""
-    longest = max(len(p) for p in prompts)
-    if longest + max_tokens > max_positions:
-        raise PlaceboError(
-            f"a prompt of {longest} tokens and {max_tokens} new ones exceed the model's "
-            f"{max_positions} positions; lower max_tokens"
         )
 
 

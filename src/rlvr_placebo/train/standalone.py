@@ -11,8 +11,8 @@ from rlvr_placebo.core.rundir import claim
 from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
 from rlvr_placebo.model.checkpoint import load
 from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.rollout.protocol import check_length
 from rlvr_placebo.train.evaluations import measure
-from rlvr_placebo.train.preflight import check_length
 from rlvr_placebo.train.trial import environment, make_benchmarks
 from rlvr_placebo.train.watch import Watch
 

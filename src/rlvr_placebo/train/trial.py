@@ -95,16 +95,15 @@ def load_pool(config: RunConfig, benchmarks: Sequence[Benchmark]) -> list[Proble
 
 
 def content(
-    config: RunConfig, model_digest: str, pool: Sequence[Problem], benchmarks: Sequence[Benchmark]
+    model_digest: str, pool: Sequence[Problem], benchmarks: Sequence[Benchmark], labels: Path | None
 ) -> dict[str, Any]:
-    """The content of all that a configuration names: model, problems, labels, a user's reward."""
+    """The content of all that a configuration names: model, problems, labels."""
     trained = {p.id for p in pool}
-    folder = config.labels.folder
     return {
         "model_digest": model_digest,
         "pool_digest": content_hash(pool),
         "contracts": [b.contract.as_dict() for b in benchmarks],
-        "labels_digest": file_digest(find_labels(config, model_digest)) if folder else None,
+        "labels_digest": file_digest(labels) if labels else None,
         # benchmarks some of whose own problems are trained on (TTRL): no test of generalisation
         "trains_on_test": [
             b.contract.benchmark for b in benchmarks if trained & {p.id for p in b.problems}
@@ -176,10 +175,11 @@ def gather(config: RunConfig, tokenizer: Tokenizer, model_digest: str, positions
             raise PlaceboError(
                 f"reward {name}: asks for {', '.join(missing)}, which {config.pool} does not have"
             )
-    contents = content(config, model_digest, pool, benchmarks)
-    if config.labels.folder:
-        table = read_table(find_labels(config, model_digest))
-        check_pool(config, len(attach(pool, table, config.labels.wrong_answers)[0]))
+    labels = find_labels(config, model_digest) if config.labels.folder else None
+    if labels:
+        kept, _ = attach(pool, read_table(labels), config.labels.wrong_answers)
+        check_pool(config, len(kept))
+    contents = content(model_digest, pool, benchmarks, labels)
     return Material(benchmarks, pool, prompts, contents)
 
 
