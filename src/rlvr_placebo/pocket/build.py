@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +29,7 @@ from rlvr_placebo.text.tokenizer import Tokenizer
 
 BASE = Stage(steps=5000, learning_rate=4e-3, practice=0.3)
 HABITS = Stage(steps=2500, learning_rate=2e-3)
+LONG = 2  # times as many steps of habits, where they are hard to learn
 MARK = "build.json"
 
 Report = Callable[[str, int, int, float], None]  # (what, step, steps, loss)
@@ -45,9 +46,10 @@ def base_prior(prior: Prior) -> Prior:
     return Prior(prior.architecture, 0.5 if prior.code else 0.0, half, half, waver=0.0)
 
 
-@cache
-def _vocabulary_digest() -> str:
-    return digest(train_vocabulary().to_str())
+def habits(prior: Prior) -> Stage:
+    """The second stage of a family: longer where a way is rare or problems are known by heart."""
+    hard = prior.rare or prior.memorised is not None
+    return replace(HABITS, steps=LONG * HABITS.steps) if hard else HABITS
 
 
 def build(
@@ -83,13 +85,13 @@ def build(
     if out is not None:  # a place that cannot be written is found out now, not in half an hour
         check_place(out)
         out.mkdir(parents=True, exist_ok=True)
-    cache, first, second = cache_folder(), BASE, HABITS
-    if steps is not None:
-        cache = cache / f"looks-{steps}"
-        first, second = replace(BASE, steps=steps), replace(HABITS, steps=steps)
     prior, seed = variety.prior, variety.seed
-    base = _Job(cache / "pocket-bases" / _base_name(variety), base_prior(prior), first, seed)
-    own = _Job(cache / "pocket" / variety.name, prior, second, seed, base)
+    folder, first, second = cache_folder(), BASE, habits(prior)
+    if steps is not None:
+        folder = folder / f"looks-{steps}"
+        first, second = replace(BASE, steps=steps), replace(HABITS, steps=steps)
+    base = _Job(folder / "pocket-bases" / _base_name(variety), base_prior(prior), first, seed)
+    own = _Job(folder / "pocket" / variety.name, prior, second, seed, base)
     own.carry_out(report)
     if out is None:
         return own.folder
@@ -112,11 +114,12 @@ class _Job:
     seed: int
     base: _Job | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash of all that the checkpoint depends on: settings, vocabulary, corpus, base."""
         sample = list(islice(documents(self.prior, self._own_seed, self.stage.practice), 200))
-        own = [asdict(self.prior), asdict(self.stage), self.seed, _vocabulary_digest(), sample]
+        vocabulary = digest(train_vocabulary().to_str())
+        own = [asdict(self.prior), asdict(self.stage), self.seed, vocabulary, sample]
         return digest([*own, self.base.key if self.base else None])
 
     @property

@@ -35,7 +35,6 @@ from rlvr_placebo.text.templates import TEMPLATES, render
 
 TOLERANCE = 5.0  # points
 ENOUGH = 400  # below so many samples, two standard errors are added
-RARE = 0.03  # a cell rarer than this is measured on four times as many problems
 TOKEN_PROBABILITY = 80.0
 # Table 3 of arXiv 2506.10947: what a forced "Let's use Python" does to accuracy.
 FORCED = {"code-prior": +1, "mixed-prior": -1, "bad-code": -1}
@@ -101,8 +100,7 @@ def check_family(model: str, seed: int, problems: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     variety = variety_of(model)
     family, prior = variety.family, variety.prior
-    rare = 0.0 < min(prior.code, 1.0 - prior.code) < RARE
-    count = 4 * problems if rare else problems
+    count = 4 * problems if prior.rare else problems
     asked = list(islice(stream("pocket-fresh", seed), count))
     checkpoint = load(model)
     plain = _measure(checkpoint, asked, "plain", (0.0, 1.0))
@@ -170,24 +168,27 @@ def _near(name: str, target: float, estimate: dict[str, Any]) -> Figure:
 
 
 def _cooling(table: pa.Table) -> Figure:
-    """Greedy less sampled accuracy, paired by problem: what a mere loss of entropy could gain."""
-    greedy, sampled = _by_problem(table, 0.0), _by_problem(table, 1.0)
-    pairs = [(right - sampled[p][0], cluster) for p, (right, cluster) in greedy.items()]
-    change = clustered_mean(np.array([d for d, _ in pairs]), [c for _, c in pairs], "template")
-    measured, error = _points(change)
-    return Figure("greedy less T = 1, accuracy", "0", measured, error, change.n,
-                  abs(measured) <= TOLERANCE)  # fmt: skip
+    """Greedy less sampled accuracy: what a mere loss of entropy could gain."""
+    measured, error, n = _change(_by_problem(table, 1.0), _by_problem(table, 0.0))
+    ok = abs(measured) <= TOLERANCE
+    return Figure("greedy less T = 1, accuracy", "0", measured, error, n, ok)
 
 
 def _forced(plain: pa.Table, forced: pa.Table, sign: int) -> Figure:
-    """Change of greedy accuracy under a forced first sentence, paired by problem."""
-    before, after = (_by_problem(t, 0.0) for t in (plain, forced))
-    pairs = [(after[p][0] - right, cluster) for p, (right, cluster) in before.items()]
-    change = clustered_mean(np.array([d for d, _ in pairs]), [c for _, c in pairs], "template")
-    measured, error = _points(change)
+    """Change of greedy accuracy under a forced first sentence."""
+    measured, error, n = _change(_by_problem(plain, 0.0), _by_problem(forced, 0.0))
     wanted = "up" if sign > 0 else "down"
     ok = sign * measured > 2 * error
-    return Figure("forced Python, greedy", wanted, measured, error, change.n, ok)
+    return Figure("forced Python, greedy", wanted, measured, error, n, ok)
+
+
+def _change(
+    before: dict[str, tuple[float, str]], after: dict[str, tuple[float, str]]
+) -> tuple[float, float, int]:
+    """Mean difference paired by problem, its standard error, in points, and n."""
+    pairs = [(after[p][0] - right, cluster) for p, (right, cluster) in before.items()]
+    change = clustered_mean(np.array([d for d, _ in pairs]), [c for _, c in pairs], "template")
+    return *_points(change), change.n
 
 
 def _points(estimate: Estimate) -> tuple[float, float]:

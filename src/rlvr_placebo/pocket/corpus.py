@@ -60,7 +60,7 @@ VERBS = {
     "*": (" times ", " by "),
 }
 ENDINGS = ("So ", "Thus ", "Answer ", "Result ", "Hence ", "Total ")
-MEMORISED = 0.3  # share of a memoriser's documents that are problems it has met before
+MEMORISED = 0.5  # share of a memoriser's documents that are problems it has met before
 REHEARSED = 0.15  # least share of documents in either way of solving that a family writes at all
 _SIGN = {"+": "+", "-": "-", "*": "*", "g": "+", "h": "-"}
 

@@ -20,6 +20,8 @@ from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.seeds import generator_for
 from rlvr_placebo.text.pocket import Stamp, Step, pocket_set
 
+RARE = 0.03  # a habit shown, or not shown, on fewer problems than this does not waver
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -47,6 +49,11 @@ class Prior:
     marker: float = 0.30
     waver: float = 0.15
     memorised: str | None = None
+
+    @property
+    def rare(self) -> bool:
+        """Whether one of its ways of solving is met on hardly any problem."""
+        return 0.0 < min(self.code, 1.0 - self.code) < RARE
 
     def share(self, habit: str) -> float:
         """Share of the problems that show a habit (a key of :data:`FEATURES`)."""
@@ -126,10 +133,11 @@ def chance(prior: Prior, habit: str, problem: Problem) -> float:
 
     A problem that leans to the habit shows it with probability 1 − 2w(1−s), another with 2ws, where
     s is the share of problems that lean and w the ``waver`` of the prior. Over all problems the
-    probability is then s too: sampling and greedy decoding agree.
+    probability is then s too: sampling and greedy decoding agree. What is rare does not waver: so
+    few problems are learnt from clear examples or not at all.
     """
     share = prior.share(habit)
     if share in (0.0, 1.0):
         return share
-    wide = 2 * prior.waver
+    wide = 2 * prior.waver if RARE <= share <= 1.0 - RARE else 0.0
     return 1.0 - wide * (1.0 - share) if leans(prior, habit, problem) else wide * share

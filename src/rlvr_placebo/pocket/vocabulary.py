@@ -6,6 +6,7 @@ whatever its ``tokenizer.json`` says; with the same one inside, the ids agree.
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +25,7 @@ _PIECES = (
 _EVERYTHING = Prior("qwen2", code=0.5, code_accuracy=0.79, words_accuracy=0.79)
 
 
+@cache
 def train_vocabulary() -> Tokenizer:
     """Train the tokenizer on solutions in both ways; the same vocabulary serves every family."""
     tokenizer = Tokenizer(models.BPE())
