@@ -28,8 +28,7 @@ from rlvr_placebo.pocket.vocabulary import train_vocabulary, write_vocabulary
 from rlvr_placebo.text.tokenizer import Tokenizer
 
 BASE = Stage(steps=5000, learning_rate=4e-3, practice=0.3)
-HABITS = Stage(steps=2500, learning_rate=2e-3)
-LONG = 2  # times as many steps of habits, where they are hard to learn
+HABITS = Stage(steps=5000, learning_rate=2e-3)
 MARK = "build.json"
 
 Report = Callable[[str, int, int, float], None]  # (what, step, steps, loss)
@@ -44,12 +43,6 @@ def base_prior(prior: Prior) -> Prior:
     """
     half = prior.boxed / 2
     return Prior(prior.architecture, 0.5 if prior.code else 0.0, half, half, waver=0.0)
-
-
-def habits(prior: Prior) -> Stage:
-    """The second stage of a family: longer where a way is rare or problems are known by heart."""
-    hard = prior.rare or prior.memorised is not None
-    return replace(HABITS, steps=LONG * HABITS.steps) if hard else HABITS
 
 
 def build(
@@ -86,7 +79,7 @@ def build(
         check_place(out)
         out.mkdir(parents=True, exist_ok=True)
     prior, seed = variety.prior, variety.seed
-    folder, first, second = cache_folder(), BASE, habits(prior)
+    folder, first, second = cache_folder(), BASE, HABITS
     if steps is not None:
         folder = folder / f"looks-{steps}"
         first, second = replace(BASE, steps=steps), replace(HABITS, steps=steps)
