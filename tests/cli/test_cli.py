@@ -81,7 +81,7 @@ def test_lists(capsys):
         (("pocket", "build", "code-prior", "--steps", "-5"), "--steps: at least 1"),
         (("eval", *MODEL, "--benchmark", "pocket-500", "--samples", "0"), "at least 1"),
         (("eval", *MODEL, "--benchmark", "pocket-500", "--template", "x"), "unknown template"),
-        (("eval", *MODEL, "--benchmark", "pocket-500", "--max-tokens", "900"), "512 positions"),
+        (("eval", *MODEL, "--benchmark", "pocket-500", "--max-tokens", "2000"), "2048 positions"),
         (("pocket", "build", "code-piror"), "did you mean 'code-prior'"),
         (("study", "run", "none.toml"), "cannot be read"),
         (("labels", "build", *MODEL, "--samples", "9" * 30), "must lie in"),

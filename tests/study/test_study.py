@@ -382,7 +382,7 @@ def test_runs_and_strangers_are_no_stores(study_file, tmp_path):
 def test_what_cannot_fit_is_told_before_any_run(study_file, tmp_path):
     text = study_file.read_text()
     study_file.write_text(text + "[variants.a]\n[variants.b]\nrollout.max_tokens = 5000\n")
-    with pytest.raises(PlaceboError, match="512 positions"):
+    with pytest.raises(PlaceboError, match="2048 positions"):
         run_study(load_study(study_file), Launch(tmp_path / "s"))
     assert not (tmp_path / "s/runs").exists()
 

@@ -266,7 +266,7 @@ def test_a_trained_checkpoint_is_a_model(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["rollout.max_tokens=500"], "exceed the model's 512 positions"),
+        (["rollout.max_tokens=2000"], "exceed the model's 2048 positions"),
         (["problems=65"], "fewer than the 65 of a step"),
         (["benchmarks=nothing"], "unknown benchmark 'nothing'"),
         (["pool=pocket-trian"], "unknown problem set"),

@@ -22,9 +22,9 @@ from rlvr_placebo.core.rundir import check_place, locked
 from rlvr_placebo.model.checkpoint import load_model, save, shipped_families
 from rlvr_placebo.pocket.corpus import documents
 from rlvr_placebo.pocket.families import Variety
-from rlvr_placebo.pocket.pretrain import Keeper, Stage, new_model, pretrain
+from rlvr_placebo.pocket.pretrain import Keeper, Stage, new_model, pocket_architecture, pretrain
 from rlvr_placebo.pocket.prior import Prior
-from rlvr_placebo.pocket.vocabulary import train_vocabulary, write_vocabulary
+from rlvr_placebo.pocket.vocabulary import SIZE, train_vocabulary, write_vocabulary
 from rlvr_placebo.text.tokenizer import Tokenizer
 
 BASE = Stage(steps=5000, learning_rate=4e-3, practice=0.3)
@@ -109,10 +109,11 @@ class _Job:
 
     @cached_property
     def key(self) -> str:
-        """Hash of all that the checkpoint depends on: settings, vocabulary, corpus, base."""
+        """Hash of all that the checkpoint depends on: settings, shape, vocabulary, corpus, base."""
         sample = list(islice(documents(self.prior, self._own_seed, self.stage.practice), 200))
         vocabulary = digest(train_vocabulary().to_str())
-        own = [asdict(self.prior), asdict(self.stage), self.seed, vocabulary, sample]
+        shape = asdict(pocket_architecture(self.prior.architecture, SIZE))
+        own = [asdict(self.prior), asdict(self.stage), shape, self.seed, vocabulary, sample]
         return digest([*own, self.base.key if self.base else None])
 
     @property

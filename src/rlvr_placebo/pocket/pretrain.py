@@ -59,7 +59,7 @@ def pocket_architecture(model_type: str, vocab_size: int) -> Architecture:
         kv_heads=2,
         head_dim=16,
         intermediate_size=160,
-        max_positions=512,
+        max_positions=2048,
         rms_norm_eps=1e-6,
         rope_theta=10000.0,
         tied=True,

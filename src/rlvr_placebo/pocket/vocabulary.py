@@ -61,6 +61,6 @@ def write_vocabulary(folder: Path) -> None:
             "bos_token": None,
             "add_prefix_space": False,
             "clean_up_tokenization_spaces": False,
-            "model_max_length": 512,
+            "model_max_length": 2048,
         },
     )
