@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from rlvr_placebo.core.records import (
     Completion,
@@ -31,6 +32,8 @@ from rlvr_placebo.text.templates import TEMPLATES, render
 from rlvr_placebo.verify.equivalence import verify
 
 torch.set_num_threads(1)
+settings.register_profile("untimed", deadline=None)  # no test depends on how busy a machine is
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)
