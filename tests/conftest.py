@@ -29,7 +29,7 @@ from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.rollout.protocol import Sampling
 from rlvr_placebo.text.problems import load_problems
 from rlvr_placebo.text.templates import TEMPLATES, render
-from rlvr_placebo.verify.equivalence import verify
+from rlvr_placebo.verify.judge import verify
 
 torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None)  # no test depends on how busy a machine is

@@ -33,7 +33,7 @@ from rlvr_placebo.text.templates import TEMPLATES, render
 from rlvr_placebo.train.loop import run
 from rlvr_placebo.train.settings import make_config
 from rlvr_placebo.verify import equivalence
-from rlvr_placebo.verify.equivalence import VERSION
+from rlvr_placebo.verify.judge import VERSION
 
 
 def problem(name, *golds):

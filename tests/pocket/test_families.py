@@ -19,7 +19,7 @@ from rlvr_placebo.pocket.corpus import Writer, documents
 from rlvr_placebo.pocket.families import DOSES, FAMILIES, Variety, variety_of
 from rlvr_placebo.pocket.prior import FEATURES, chance, leans
 from rlvr_placebo.text.pocket import pocket_set, stream
-from rlvr_placebo.verify.equivalence import verify
+from rlvr_placebo.verify.judge import verify
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr_placebo.verify.equivalence import equivalent
+from rlvr_placebo.verify.judge import equivalent
 from rlvr_placebo.verify.numeric import surely_different, value_of
 
 

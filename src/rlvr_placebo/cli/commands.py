@@ -8,6 +8,7 @@ from __future__ import annotations
 from rlvr_placebo.cli.lab import LabelsBuild, LabelsCheck, PocketBuild, PocketCheck
 from rlvr_placebo.cli.runs import Benchmarks, Eval, Rewards, SettingsList, Train
 from rlvr_placebo.cli.studies import Report, StudyPlan, StudyRun, StudyStatus
+from rlvr_placebo.cli.verifying import Verify
 
 GROUPS = {
     "pocket": "Build the embedded families, and check them.",
@@ -24,4 +25,5 @@ COMMANDS = {
     "labels": {"build": LabelsBuild, "check": LabelsCheck},
     "study": {"run": StudyRun, "status": StudyStatus, "plan": StudyPlan},
     "report": Report,
+    "verify": Verify,
 }

@@ -11,7 +11,7 @@ from rlvr_placebo.core.records import Problem
 from rlvr_placebo.text.problems import content_hash
 from rlvr_placebo.text.templates import Template
 from rlvr_placebo.text.tokenizer import Tokenizer
-from rlvr_placebo.verify.equivalence import VERSION as VERIFIER
+from rlvr_placebo.verify.judge import VERSION as VERIFIER
 
 COLDEST, HOTTEST = 0.01, 100.0  # temperatures above 0; nearer to 0, ask for 0
 

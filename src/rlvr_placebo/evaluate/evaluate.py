@@ -12,7 +12,7 @@ from rlvr_placebo.core.records import Completion, Problem
 from rlvr_placebo.core.seeds import seed_for
 from rlvr_placebo.evaluate.contract import Contract, Decoding
 from rlvr_placebo.rollout.protocol import Engine, Sampling
-from rlvr_placebo.verify.equivalence import verify
+from rlvr_placebo.verify.judge import verify
 
 if TYPE_CHECKING:
     import pyarrow as pa

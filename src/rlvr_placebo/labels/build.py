@@ -17,7 +17,7 @@ from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.rollout.protocol import check_length
 from rlvr_placebo.text.problems import content_hash, load_problems
 from rlvr_placebo.text.templates import get_template, render
-from rlvr_placebo.verify.equivalence import VERSION
+from rlvr_placebo.verify.judge import VERSION
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -21,8 +21,8 @@ from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.seeds import generator_for, seed_for
 from rlvr_placebo.rollout.protocol import Engine, Sampling
 from rlvr_placebo.text.problems import content_hash
-from rlvr_placebo.verify.equivalence import VERSION
 from rlvr_placebo.verify.extract import extract_answer
+from rlvr_placebo.verify.judge import VERSION
 from rlvr_placebo.verify.vote import count_votes, wrong
 
 if TYPE_CHECKING:

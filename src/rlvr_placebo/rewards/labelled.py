@@ -15,7 +15,7 @@ import numpy as np
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Group, Problem, Score, Status
 from rlvr_placebo.rewards.protocol import Reward, score
-from rlvr_placebo.verify.equivalence import equivalent
+from rlvr_placebo.verify.judge import equivalent
 from rlvr_placebo.verify.vote import count_votes, ranked, wrong
 
 

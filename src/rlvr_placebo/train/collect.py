@@ -16,7 +16,7 @@ from rlvr_placebo.learner.advantages import differ
 from rlvr_placebo.learner.batch import rewards_of
 from rlvr_placebo.rollout.protocol import Sampling
 from rlvr_placebo.train.trial import Trial
-from rlvr_placebo.verify.equivalence import verify
+from rlvr_placebo.verify.judge import verify
 
 
 def generate(trial: Trial, problems: list[Problem], step: int) -> list[Group]:

@@ -38,7 +38,7 @@ from rlvr_placebo.text.templates import get_template, render
 from rlvr_placebo.text.tokenizer import Tokenizer
 from rlvr_placebo.train.config import RunConfig
 from rlvr_placebo.train.preflight import check_fit, check_pool
-from rlvr_placebo.verify.equivalence import VERSION
+from rlvr_placebo.verify.judge import VERSION
 
 Prompt = tuple[int, ...]
 

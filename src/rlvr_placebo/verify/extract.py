@@ -1,6 +1,7 @@
-r"""Find the answer in a text: the last balanced ``\boxed{…}``, else "the answer is …".
+r"""Find the answer in a text: the last balanced ``\boxed{…}``, answer tags, "the answer is …".
 
-Strict on purpose: a number that merely stands last in the text is not an answer.
+Strict by default: a number that merely stands last in the text is not an answer. The fallback to
+it, which the code of arXiv 2506.10947 takes, must be asked for by name.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 import re
 
 BOXED = "\\boxed{"
+_TAGGED = re.compile(r"<answer>((?:(?!</?answer>).){0,4000})</answer>", re.DOTALL)
+_LAST_NUMBER = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?")
+FALLBACKS = ("none", "last_number")
 _ANSWER_IS = re.compile(r"\bthe (?:final )?answer is:?\s*([^\n]+)", re.IGNORECASE)
 
 
@@ -40,15 +44,26 @@ def _balanced(text: str, start: int, end: int) -> str | None:
     return None
 
 
-def extract_answer(text: str) -> str | None:
+def extract_answer(text: str, fallback: str = "none") -> str | None:
     r"""Extract the answer that a completion states, or None.
 
     Example: ``extract_answer("So \\boxed{7}")`` is ``"7"``; ``extract_answer("So 7")`` is None.
+
+    Args:
+        text: the completion.
+        fallback: of :data:`FALLBACKS`; ``last_number`` takes the last number of a text that states
+            no answer.
     """
     boxed = last_boxed(text)
     if boxed is not None:
         return boxed or None
+    tagged = _TAGGED.findall(text)
+    if tagged:
+        return extract_answer(tagged[-1]) or tagged[-1].strip() or None
     stated = _ANSWER_IS.findall(text)
-    if not stated:
-        return None
-    return stated[-1].strip().rstrip(".").strip("$ ") or None
+    if stated:
+        return stated[-1].strip().rstrip(".").strip("$ ") or None
+    if fallback == "last_number":
+        numbers = _LAST_NUMBER.findall(text)
+        return numbers[-1] if numbers else None
+    return None

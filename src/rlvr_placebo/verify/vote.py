@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlvr_placebo.core.records import Vote
-from rlvr_placebo.verify.equivalence import equivalent, normalize, parsable
+from rlvr_placebo.verify.canonical import canonical
+from rlvr_placebo.verify.judge import equivalent, parsable
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def count_votes(answers: Sequence[str | None], golds: Sequence[str] = ()) -> Bal
     classes: list[list[str]] = []
     empty = unparsable = 0
     for answer in answers:
-        if answer is None or not normalize(answer):
+        if answer is None or not canonical(answer)[0]:
             empty += 1
         elif not parsable(answer):
             unparsable += 1
@@ -45,7 +46,7 @@ def count_votes(answers: Sequence[str | None], golds: Sequence[str] = ()) -> Bal
             known = next((c for c in classes if equivalent(c[0], answer)), None)
             known.append(answer) if known is not None else classes.append([answer])
     classes.sort(key=len, reverse=True)  # stable: ties stay in the order of first appearance
-    votes = tuple(Vote(normalize(c[0]), len(c), _right(c[0], golds), c[0]) for c in classes)
+    votes = tuple(Vote(canonical(c[0])[0], len(c), _right(c[0], golds), c[0]) for c in classes)
     tie = len(votes) > 1 and votes[0].count == votes[1].count
     return Ballot(votes, empty, unparsable, tie)
 
@@ -62,7 +63,7 @@ def wrong(votes: Sequence[Vote]) -> list[Vote]:
 
 def _right(answer: str, golds: Sequence[str]) -> bool | None:
     """Whether an answer is one of the golds; None where there is none, or no one can tell."""
-    found = [equivalent(gold, answer) for gold in golds if normalize(gold)]
+    found = [equivalent(gold, answer) for gold in golds if canonical(gold)[0]]
     if any(found):
         return True
     return None if None in found or not found else False

@@ -1,0 +1,155 @@
+"""Ask the worker: with a hard limit of time per question, from any thread, cached."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from rlvr_placebo.core.records import Status
+from rlvr_placebo.verify.equivalence import Finding
+from rlvr_placebo.verify.worker import receive, send
+
+SECONDS = 5.0  # per question
+START = 120.0  # seconds until a worker must have imported SymPy, on a busy machine
+REMEMBERED = 100_000
+
+
+class Solver:
+    """One worker process, started when first asked. Safe to share between threads.
+
+    Attributes:
+        seconds: after so long a question is given up and the worker killed.
+        asked: questions that went to the worker.
+    """
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        """Set the limit of time; nothing is started yet."""
+        self.seconds = seconds
+        self.asked = 0
+        self._lock = Lock()
+        self._known: OrderedDict[tuple[str, str], Finding] = OrderedDict()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+        self._child = 0
+
+    def __call__(self, gold: str, answer: str) -> Finding:
+        """Judge a pair in canonical spelling; see :func:`rlvr_placebo.verify.algebra.solve`."""
+        with self._lock:
+            if (gold, answer) in self._known:
+                self._known.move_to_end((gold, answer))
+                return self._known[gold, answer]
+            reply = self._ask({"do": "solve", "gold": gold, "answer": answer})
+            finding = Finding(reply["correct"], Status(reply["status"]), reply["rule"])
+            self._known[gold, answer] = finding
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+            return finding
+
+    def readable(self, text: str) -> bool:
+        """Whether a text can be read as mathematics."""
+        with self._lock:
+            return bool(self._ask({"do": "read", "text": text})["correct"])
+
+    def plain(self, gold: str, answer: str) -> bool | None:
+        """What ``math-verify`` alone says of a pair; None where it does not say."""
+        with self._lock:
+            return self._ask({"do": "plain", "gold": gold, "answer": answer})["correct"]
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._process is None or self._owner != os.getpid():
+            return
+        with contextlib.suppress(OSError):
+            if self._child:
+                os.kill(self._child, signal.SIGKILL)
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        self._process = None
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send one question and wait for its answer, no longer than allowed."""
+        self.asked += 1
+        reader, writer = self._running()
+        try:
+            send(writer, {**request, "seconds": self.seconds})
+            reply = self._reply(reader, self.seconds)
+            if reply is None:
+                os.kill(self._child, signal.SIGKILL)
+                self._meet(reader)
+                return _unknown(Status.TIMEOUT, f"more than {self.seconds:g} s")
+            if "pid" in reply:  # the child has died of it, and another one is there
+                self._child = reply["pid"]
+                return _unknown(Status.ERROR, "the worker died (memory)")
+        except (OSError, EOFError):
+            self.close()
+            return _unknown(Status.ERROR, "the worker died")
+        return reply
+
+    def _running(self) -> tuple[int, int]:
+        """File descriptors of a worker of this very process."""
+        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
+            if self._owner == os.getpid():
+                self.close()
+            self._start()
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno(), self._process.stdin.fileno()
+
+    def _start(self) -> None:
+        home = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "rlvr_placebo.verify.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the one who asks
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        self._owner = os.getpid()
+        atexit.register(self.close)
+        assert self._process.stdout is not None
+        self._meet(self._process.stdout.fileno())
+
+    def _meet(self, reader: int) -> None:
+        """Wait until a child announces itself; what an earlier one still said is dropped."""
+        until = time.monotonic() + START
+        while (reply := self._reply(reader, until - time.monotonic())) is not None:
+            if "pid" in reply:
+                self._child = reply["pid"]
+                return
+        raise EOFError("no worker")
+
+    def _reply(self, reader: int, seconds: float) -> dict[str, Any] | None:
+        """The next message, or None when the time is over.
+
+        Raises:
+            EOFError: the worker is gone.
+        """
+        poll = select.poll()
+        poll.register(reader, select.POLLIN)
+        if not poll.poll(max(0.0, 1000 * seconds)):
+            return None
+        message = receive(reader)
+        if message is None:
+            raise EOFError("the worker is gone")
+        return message
+
+
+def _unknown(status: Status, rule: str) -> dict[str, Any]:
+    return {"correct": None, "status": str(status), "rule": rule}
