@@ -129,7 +129,7 @@ def hostile(count: int) -> None:
         slowest = max(slowest, time.perf_counter() - before)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     say(f"{count} hostile answers in {time.perf_counter() - started:.0f} s with a limit of 1 s: "
-          f"{dict(statuses)}; slowest {slowest:.2f} s; our memory at most {memory:.0f} MB")  # fmt: skip
+          f"{dict(statuses)}; slowest {slowest:.2f} s; memory {memory:.0f} MB")  # fmt: skip
     solver.close()
 
 

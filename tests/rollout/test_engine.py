@@ -1,4 +1,5 @@
 import math
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -291,3 +292,29 @@ def test_self_certainty_is_the_divergence_from_uniform():
     expected = -math.log(2) - (math.log(2 / 3) + math.log(1 / 3)) / 2
     assert kept == pytest.approx(expected, abs=1e-6)
     assert draw(probabilities.log(), u, Sampling(0.0)).certainties_B.item() == 0
+
+
+def test_stop_texts_end_a_completion_across_the_borders_of_tokens(shipped):
+    """With the same seeds, each completion is what it was before, cut behind the text."""
+    prompts = prompts_of(shipped, 6)
+    seeds, stops = seeds_for(prompts, 8), ("\n```\n", "nt(", "s by")
+    engine = NativeEngine(shipped.model, shipped.tokenizer)
+    free = engine.generate(prompts, Sampling(1.0, 1.0, 72), seeds)
+    cut = engine.generate(prompts, Sampling(1.0, 1.0, 72, stops), seeds)
+    met, across = 0, 0
+    for one, other in zip(chain(*free), chain(*cut), strict=True):
+        n = len(other)
+        assert other.tokens.tolist() == one.tokens[:n].tolist()
+        assert other.logprobs.tolist() == one.logprobs[:n].tolist()
+        before = shipped.tokenizer.decode(other.tokens[:-1])
+        assert not any(stop in before for stop in stops)
+        if any(stop in one.text for stop in stops):
+            met += 1
+            assert other.finish == "stop"
+            assert any(stop in other.text for stop in stops)
+            last = shipped.tokenizer.decode(other.tokens[-1:])
+            across += not any(stop in last for stop in stops)
+        else:
+            assert n == len(one)
+    assert met > 10
+    assert across > 5

@@ -5,7 +5,7 @@ import pytest
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.text.problems import batch_for, content_hash, load_problems
-from rlvr_placebo.text.templates import TEMPLATES, get_template, render
+from rlvr_placebo.text.templates import SUMMARIES, TEMPLATES, get_template, render
 from rlvr_placebo.text.tokenizer import Tokenizer
 
 
@@ -137,3 +137,102 @@ def test_content_hash_sees_every_change():
     assert content_hash(pool) != content_hash(pool[::-1])
     assert content_hash(pool) != content_hash(pool[:-1])
     assert content_hash(pool) != content_hash([replace(p, cluster="other") for p in pool])
+
+
+def with_files(tmp_path, shipped, **declared):
+    """The families' tokenizer with other declarations."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        source = next(f for f in shipped.tokenizer.files if f.name == name)
+        (tmp_path / name).write_bytes(source.read_bytes())
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | declared))
+    return Tokenizer(tmp_path, [0])
+
+
+CHAT = (
+    "{{ bos_token }}{% for m in messages %}\n<{{ m.role }}>{{ m.content | trim }}\n{% endfor %}\n"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.mark.parametrize("place", ["declared", "named", "file"])
+def test_chat_prompts_are_those_of_transformers(place, tmp_path, shipped):
+    """Token for token, and the beginning token, which the template writes itself, stands once."""
+    from transformers import PreTrainedTokenizerFast
+
+    declared = {"bos_token": "<|endoftext|>", "add_bos_token": True}
+    if place == "declared":
+        declared["chat_template"] = CHAT
+    if place == "named":
+        declared["chat_template"] = [{"name": "default", "template": CHAT}]
+    if place == "file":
+        (tmp_path / "chat_template.jinja").write_text(CHAT)
+    tokenizer = with_files(tmp_path, shipped, **declared)
+    problem = replace(
+        load_problems("pocket-500")[0],
+        messages=(
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": " 1+1? "},
+        ),
+    )
+    ours = render(problem, TEMPLATES["chat"], tokenizer)
+    fast = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"),
+                                   bos_token="<|endoftext|>", chat_template=CHAT)  # fmt: skip
+    theirs = fast.apply_chat_template(list(problem.messages), add_generation_prompt=True)
+    assert list(ours) == theirs["input_ids"]
+    assert ours.count(0) == 1
+    assert ours[0] == 0
+
+
+def test_a_chat_template_that_is_missing_or_fails_is_named(tmp_path, shipped):
+    problem = load_problems("pocket-500")[0]
+    with pytest.raises(PlaceboError, match="has no chat template; choose another template"):
+        render(problem, TEMPLATES["chat"], shipped.tokenizer)
+    refusing = "{{ raise_exception('no system turn') }}"
+    tokenizer = with_files(tmp_path, shipped, chat_template=refusing)
+    with pytest.raises(PlaceboError, match=r"chat template fails \(no system turn\)"):
+        render(problem, TEMPLATES["chat"], tokenizer)
+
+
+def test_every_template_has_the_question_once_and_a_summary(shipped):
+    assert TEMPLATES.keys() == SUMMARIES.keys()
+    for template in TEMPLATES.values():
+        assert template.text.count("{question}") == 1
+        assert template.ask("{x} \\frac{1}{2}").count("{x} \\frac{1}{2}") == 1
+    assert len({t.id for t in TEMPLATES.values()}) == len(TEMPLATES)
+    text = shipped.tokenizer.decode(
+        render(load_problems("pocket-500")[0], TEMPLATES["think"], shipped.tokenizer)
+    )
+    assert text.endswith("Solution: <think>")
+
+
+def test_templates_from_files(tmp_path):
+    verbatim = tmp_path / "paper.txt"
+    verbatim.write_text("Solve {question} {braces} \\n {}\n")
+    template = get_template(str(verbatim))
+    assert template.ask("1+1") == "Solve 1+1 {braces} \\n {}\n"
+    toml = tmp_path / "r1.toml"
+    toml.write_text('text = "Q: {question} A:"\nstops = ["</answer>", "\\n\\n"]\nchat = false\n')
+    template = get_template(str(toml))
+    assert (template.ask("7"), template.stops) == ("Q: 7 A:", ("</answer>", "\n\n"))
+    assert template.id != replace(template, stops=()).id
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", "no place for it", "text must be there, with {question} in it"),
+        ("a.toml", "text = 1", "text must be there"),
+        ("a.toml", 'text = "{question}"\nstops = "x"', "stops must be a list of texts"),
+        ("a.toml", 'text = "{question}"\nstops = [""]', "stops must be a list of texts"),
+        ("a.toml", 'text = "{question}"\nchat = 1', "chat must be true or false"),
+        ("a.toml", 'text = "{question}"\nstop = []', "unknown entry 'stop'"),
+        ("a.toml", "text = ", "cannot be read"),
+        ("b.txt", None, "cannot be read"),
+    ],
+)
+def test_mistakes_in_template_files(name, content, message, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(PlaceboError, match=message):
+        get_template(str(tmp_path / name))

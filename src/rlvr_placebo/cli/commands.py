@@ -6,7 +6,7 @@ Nothing heavy is imported before a command runs, so that ``placebo --help`` is q
 from __future__ import annotations
 
 from rlvr_placebo.cli.lab import LabelsBuild, LabelsCheck, PocketBuild, PocketCheck
-from rlvr_placebo.cli.runs import Benchmarks, Eval, Rewards, SettingsList, Train
+from rlvr_placebo.cli.runs import Benchmarks, Eval, Rewards, SettingsList, Templates, Train
 from rlvr_placebo.cli.studies import Report, StudyPlan, StudyRun, StudyStatus
 from rlvr_placebo.cli.verifying import Verify
 
@@ -20,6 +20,7 @@ COMMANDS = {
     "eval": Eval,
     "rewards": Rewards,
     "benchmarks": Benchmarks,
+    "templates": Templates,
     "settings": SettingsList,
     "pocket": {"build": PocketBuild, "check": PocketCheck},
     "labels": {"build": LabelsBuild, "check": LabelsCheck},

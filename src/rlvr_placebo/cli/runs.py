@@ -79,7 +79,7 @@ class Eval:
     temperature: float | None = None
     """By default both 0 (greedy) and 1."""
     template: str = "plain"
-    """What surrounds a question: plain, boxed or forced_code."""
+    """What surrounds a question: see `placebo templates`, or a .txt or .toml file."""
     max_tokens: int = 96
     """The longest completion."""
     seed: int = 0
@@ -123,11 +123,35 @@ class Benchmarks:
 
     def run(self) -> None:
         """Print name and content."""
+        from rlvr_placebo.text.benchmarks import BENCHMARKS, data_folder
         from rlvr_placebo.text.pocket import SETS
 
         for name, summary in SETS.items():
             print(f"{name:<13} {summary}")
-        print(f"{'FILE.jsonl':<13} one problem a line: problem, answer, and optionally cluster")
+        for name, known in BENCHMARKS.items():
+            print(
+                f"{name:<13} {known.size} problems of {known.repository}, public since "
+                f"{known.published}; {known.reported}"
+            )
+        print(f"(from the hub, or from {data_folder()})")
+        print(
+            f"{'FILE':<13} .jsonl, .json, .csv or .parquet with problem, answer, and optionally "
+            "cluster; other columns: FILE?question=COLUMN&answer=COLUMN"
+        )
+
+
+@dataclass(frozen=True)
+class Templates:
+    """List the prompt templates, one line each."""
+
+    def run(self) -> None:
+        """Print name and meaning."""
+        from rlvr_placebo.text.templates import SUMMARIES
+
+        for name, summary in SUMMARIES.items():
+            print(f"{name:<13} {summary}")
+        print(f"{'FILE.txt':<13} your own text, verbatim, with {{question}} in it")
+        print(f"{'FILE.toml':<13} text, and optionally stops (a list of texts) and chat (true)")
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class Contract:
         max_tokens: the longest completion.
         seed: of all decoding; never the run's.
         stops: ids of the stop tokens.
+        stop_texts: of the template.
         verifier: version of extraction and equivalence.
         dtype: of the weights and activations.
         engine: which rollout engine.
@@ -59,6 +60,7 @@ class Contract:
     max_tokens: int
     seed: int
     stops: tuple[int, ...]
+    stop_texts: tuple[str, ...] = ()
     top_p: float = 1.0
     verifier: str = VERIFIER
     dtype: str = "float32"
@@ -72,7 +74,8 @@ class Contract:
 
     def as_dict(self) -> dict[str, object]:
         """All fields and the measurement hash, ready for JSON."""
-        fields = {**asdict(self), "stops": list(self.stops)}
+        fields = {**asdict(self), "stops": list(self.stops),
+                  "stop_texts": list(self.stop_texts)}  # fmt: skip
         fields["decodings"] = [asdict(d) for d in self.decodings]
         return {**fields, "measurement": self.measurement}
 
@@ -89,11 +92,12 @@ def make_contract(
         benchmark=benchmark,
         content=content_hash(problems),
         template=template.name,
-        prompt=template.id,
+        prompt=digest([template.id, tokenizer.chat_template]) if template.chat else template.id,
         decodings=decodings(how.temperatures, how.samples),
         max_tokens=how.max_tokens,
         seed=how.seed,
         stops=tokenizer.stops,
+        stop_texts=template.stops,
     )
 
 

@@ -47,7 +47,7 @@ def evaluate(
     total = len(problems) * sum(d.samples for d in contract.decodings)
     for decoding in contract.decodings:
         block = max(1, BLOCK // decoding.samples)
-        sampling = Sampling(decoding.temperature, 1.0, contract.max_tokens)
+        sampling = Sampling(decoding.temperature, 1.0, contract.max_tokens, contract.stop_texts)
         for start in range(0, len(problems), block):
             part = problems[start : start + block]
             seeds = [_seeds(contract, problem, decoding) for problem in part]

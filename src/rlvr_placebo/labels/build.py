@@ -65,7 +65,7 @@ def build_labels(
         if directory.finished:
             directory.must_be_whole()
             return read_table(out / FILE)
-        asked = Asked(problems, prompts, how, request.max_tokens)
+        asked = Asked(problems, prompts, how, request.max_tokens, template.stops)
         engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
         parts = out / "parts"
         table = sample_votes(engine, asked, parts, lambda done, total: progress("problems", done,

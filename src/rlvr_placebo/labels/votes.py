@@ -64,13 +64,14 @@ class Asked:
     prompts: Sequence[Sequence[int]]
     how: LabelsConfig
     max_tokens: int
+    stops: tuple[str, ...] = ()
 
     def key(self, model_digest: str) -> str:
         """Hash of all that decides the labels."""
         aside = ("folder", "wrong_answers")
         own = {k: v for k, v in asdict(self.how).items() if k not in aside}
         content = [content_hash(self.problems), list(map(list, self.prompts))]
-        return digest([model_digest, own, self.max_tokens, VERSION, content])
+        return digest([model_digest, own, self.max_tokens, list(self.stops), VERSION, content])
 
 
 def sample_votes(
@@ -93,7 +94,7 @@ def sample_votes(
 
     parts = []
     block = max(1, BLOCK // asked.how.samples)
-    sampling = Sampling(asked.how.temperature, 1.0, asked.max_tokens)
+    sampling = Sampling(asked.how.temperature, 1.0, asked.max_tokens, asked.stops)
     for start in range(0, len(asked.problems), block):
         path = scratch / f"part-{start:06d}.parquet"
         if not _whole(path):

@@ -181,7 +181,7 @@ def documents(prior: Prior, seed: int, practice: float = 0.0) -> Iterator[Docume
         seed: the pre-training seed.
         practice: share of problems whose graph is in no set.
     """
-    template = TEMPLATES["plain"].text
+    template = TEMPLATES["plain"]
     new = stream("pocket-train", seed + 1)
     other = stream("pocket-practice", seed + 1)
     known = pocket_set(prior.memorised) if prior.memorised else []
@@ -194,7 +194,7 @@ def documents(prior: Prior, seed: int, practice: float = 0.0) -> Iterator[Docume
             problem = known[int(rng.integers(len(known)))]
         else:
             problem = next(other if rng.random() < practice else new)
-        prompt = template.format(question=problem.question)
+        prompt = template.ask(problem.question)
         writer = Writer(prior, problem, rng, slips=not again)
         if rehearsed and rng.random() < rehearsed:
             solution = writer.solution(in_code=prior.code < 0.5)

@@ -120,7 +120,10 @@ class NativeEngine:
             written.logprobs_BT[active, t] = drawn.logprobs_B
             written.entropies_BT[active, t] = drawn.entropies_B
             written.certainties_BT[active, t] = drawn.certainties_B
-            stopping_B = torch.isin(drawn.tokens_B, self._stops) & ~written.stopped_B[active]
+            stopping_B = torch.isin(drawn.tokens_B, self._stops)
+            if sampling.stops:
+                stopping_B |= self._said(written.tokens_BT[active, : t + 1], sampling.stops)
+            stopping_B &= ~written.stopped_B[active]
             written.lengths_B[active[stopping_B]] = t + 1
             written.stopped_B[active[stopping_B]] = True
             tokens_B = drawn.tokens_B
@@ -136,6 +139,12 @@ class NativeEngine:
             hidden_BD = self.model(tokens_B[:, None], positions_B1, cache.attend)[:, 0]
             cache.advance()
         return written
+
+    def _said(self, tokens_BT: Tensor, stops: tuple[str, ...]) -> Tensor:
+        """Which rows have just said one of the stop texts, wherever the borders of tokens are."""
+        reach = max(len(stop.encode()) for stop in stops)  # a token is one byte at least
+        texts = self.tokenizer.decode_many(tokens_BT[:, -reach:].tolist())
+        return torch.tensor([any(stop in text for stop in stops) for text in texts])
 
     def _completions(self, written: _Written, seeds_B: list[int]) -> Iterator[Completion]:
         """Cut every row at its length and decode its text."""

@@ -18,11 +18,13 @@ class Sampling:
         temperature: logits are divided by it; 0 takes the likeliest token.
         top_p: keep the smallest set of tokens whose probability reaches it, and renormalise.
         max_tokens: the longest completion, stop token included.
+        stops: texts behind whose first occurrence a completion ends, besides stop tokens.
     """
 
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 64
+    stops: tuple[str, ...] = ()
 
 
 def check_length(prompts: Sequence[Sequence[int]], max_tokens: int, max_positions: int) -> None:

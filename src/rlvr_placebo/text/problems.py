@@ -1,10 +1,9 @@
-"""Problems by name (the pocket sets) or from a JSONL file, and the order a run meets them in."""
+"""Problems by name or from a file, and the order a run meets them in."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,55 +11,83 @@ from rlvr_placebo.core.errors import PlaceboError, suggest
 from rlvr_placebo.core.files import digest
 from rlvr_placebo.core.records import Problem, problem_id
 from rlvr_placebo.core.seeds import generator_for
+from rlvr_placebo.text.benchmarks import BENCHMARKS, SUFFIXES, locate
 from rlvr_placebo.text.pocket import SETS, pocket_set
+from rlvr_placebo.text.rows import read_rows
 
 QUESTION_KEYS = ("problem", "question", "prompt")
 ANSWER_KEYS = ("answer", "gold")
+COLUMNS = ("question", "answer", "cluster", "difficulty")
 OWN_KEYS = {*QUESTION_KEYS, *ANSWER_KEYS, "cluster", "difficulty", "split"}
 
 
 def load_problems(name: str) -> list[Problem]:
-    """Load a problem set by name, or a JSONL file with one problem a line.
+    """Load a problem set by name, or a file with one problem a row.
 
-    A line needs ``problem`` (or ``question``) and ``answer`` (a value or a list of them), and may
-    name its ``cluster`` and ``difficulty``. What else it holds is kept for a user's reward.
+    A file is JSONL (also gzipped), JSON, CSV or Parquet. A row needs ``problem`` (or ``question``)
+    and ``answer`` (a value or a list of them), and may name its ``cluster`` and ``difficulty``;
+    columns of other names are told behind the file's: ``mine.csv?question=Task&answer=Key``. What
+    else it holds is kept for a user's reward.
 
     Raises:
-        PlaceboError: no such set or file, or a line that is not a problem.
+        PlaceboError: no such set or file, or a row that is not a problem.
     """
     if name.startswith("pocket-"):
         return pocket_set(name)
-    path = Path(name)
-    if path.suffix != ".jsonl":
-        raise PlaceboError(
-            f"unknown benchmark {name!r}: neither a problem set nor a .jsonl file; "
-            f"{suggest(name, SETS)}"
-        )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise PlaceboError(f"{path}: cannot be read ({reason})") from None
+    if name in BENCHMARKS:
+        path, columns = locate(name), {}
+    else:
+        path, columns = _file_and_columns(name)
     problems = [
-        _from_line(line, f"{path}:{i}", path.stem)
-        for i, line in enumerate(lines, 1)
-        if line.strip()
+        _from_row(_renamed(row, columns, where), where, _stem(path))
+        for where, row in read_rows(path)
     ]
     if not problems:
         raise PlaceboError(f"{path}: holds no problems")
+    if name in BENCHMARKS:  # as it is published, repetitions and all; each problem counts once
+        return list({p.id: p for p in problems}.values())
     return _unique(problems, path)
 
 
-def _from_line(line: str, where: str, source: str) -> Problem:
-    """Read one line of a problem file."""
-    try:
-        row = json.loads(line)
-        line.encode()
-        json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is no text
-    except (ValueError, RecursionError) as error:
-        raise PlaceboError(f"{where}: not JSON ({str(error)[:80]})") from None
-    if not isinstance(row, dict):
-        raise PlaceboError(f"{where}: a problem must be a JSON object")
+def _file_and_columns(name: str) -> tuple[Path, dict[str, str]]:
+    """A file's path, and which of its columns holds what, from behind a question mark."""
+    text, _, query = name.partition("?")
+    path = Path(text)
+    if not text.endswith(SUFFIXES):
+        raise PlaceboError(
+            f"unknown benchmark {name!r}: neither a problem set nor a file "
+            f"({', '.join(SUFFIXES)}); {suggest(name, [*SETS, *BENCHMARKS])}"
+        )
+    columns: dict[str, str] = {}
+    for part in filter(None, query.split("&")):
+        key, equals, column = part.partition("=")
+        if key not in COLUMNS or not equals or not column:
+            raise PlaceboError(
+                f"benchmark {name!r}: {part!r} must be one of {', '.join(COLUMNS)}, =, and a column"
+            )
+        columns[key] = column
+    return path, columns
+
+
+def _renamed(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dict[str, Any]:
+    """A row under our names for its columns."""
+    if not columns:
+        return row
+    for key, column in columns.items():
+        if column not in row:
+            raise PlaceboError(f"{where}: has no column {column!r}; there are {', '.join(row)}")
+        own = {"question": QUESTION_KEYS, "answer": ANSWER_KEYS}.get(key, (key,))
+        row = {k: v for k, v in row.items() if k not in own or k == column}
+        row = {own[0] if k == column else k: v for k, v in row.items()}
+    return row
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").rsplit(".", 1)[0]
+
+
+def _from_row(row: dict[str, Any], where: str, source: str) -> Problem:
+    """Make a problem of one row of a file."""
     question, answer = _field(row, QUESTION_KEYS, where), _field(row, ANSWER_KEYS, where)
     if not isinstance(question, str) or not question.strip():
         raise PlaceboError(f"{where}: the question must be a text, and not empty")
@@ -70,9 +97,6 @@ def _from_line(line: str, where: str, source: str) -> Problem:
     if not golds:
         raise PlaceboError(f"{where}: the list of answers is empty")
     identity = problem_id(messages, golds)
-    difficulty = row.get("difficulty")
-    if difficulty is not None and not _is_number(difficulty):
-        raise PlaceboError(f"{where}: difficulty must be a number")
     return Problem(
         id=identity,
         messages=messages,
@@ -80,9 +104,22 @@ def _from_line(line: str, where: str, source: str) -> Problem:
         cluster=identity if row.get("cluster") is None else str(row["cluster"]),
         source=source,
         split=str(row.get("split", "test")),
-        difficulty=None if difficulty is None else float(difficulty),
+        difficulty=_difficulty(row.get("difficulty"), where),
         extra={key: value for key, value in row.items() if key not in OWN_KEYS},
     )
+
+
+def _difficulty(value: object, where: str) -> float | None:
+    """A number, also as the text that CSV makes of it."""
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if not isinstance(number, int | float) or not _is_number(number):
+        raise PlaceboError(f"{where}: difficulty must be a number")
+    return float(number)
 
 
 def _is_number(value: object) -> bool:
@@ -99,6 +136,8 @@ def _gold(answer: object, where: str) -> str:
     if not isinstance(answer, str) or not answer.strip():
         raise PlaceboError(f"{where}: an answer must be a text or a number, and not empty")
     gold = answer.rsplit("####", 1)[-1].strip()
+    if gold.startswith("\\[") or "\\begin{" in gold:  # one formula over several lines
+        gold = " ".join(gold.split())
     if not gold or "\n" in gold:
         raise PlaceboError(f"{where}: the answer has several lines; give the final answer alone")
     return gold

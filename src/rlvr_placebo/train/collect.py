@@ -34,7 +34,7 @@ def generate(trial: Trial, problems: list[Problem], step: int) -> list[Group]:
         for p, samples in zip(problems, samples_P_G, strict=True)
     ]
     prompts = [trial.prompts[p.id] for p in problems]
-    sampling = Sampling(config.temperature, 1.0, config.max_tokens)
+    sampling = Sampling(config.temperature, 1.0, config.max_tokens, trial.stops)
     completions_P_G = trial.engine.generate(prompts, sampling, seeds_P_G)
     groups = []
     for problem, prompt, samples, completions in zip(

@@ -113,7 +113,7 @@ def _labels(trial: Trial, directory: RunDirectory, watch: Watch, shared: Path | 
     if config.labels.folder:
         return find_labels(config, trial.checkpoint.digest)
     prompts = [trial.prompts[p.id] for p in trial.pool]
-    asked = Asked(trial.pool, prompts, config.labels, config.rollout.max_tokens)
+    asked = Asked(trial.pool, prompts, config.labels, config.rollout.max_tokens, trial.stops)
     key = f"labels-{asked.key(trial.checkpoint.digest)}"
     home = shared or directory.path / SCRATCH
     parts = home / f"{key}-parts"

@@ -20,7 +20,7 @@ from rlvr_placebo.text.problems import batch_for
 from rlvr_placebo.train.collect import describe, generate, reward, share_flat
 from rlvr_placebo.train.config import RunConfig
 from rlvr_placebo.train.evaluations import evaluate_after, label_pool
-from rlvr_placebo.train.preflight import rollout_warnings, static_warnings, window_warning
+from rlvr_placebo.train.preflight import rollout_warnings, window_warning
 from rlvr_placebo.train.rollouts import to_table
 from rlvr_placebo.train.state import restore, save_state
 from rlvr_placebo.train.trial import Trial, environment, prepare
@@ -57,7 +57,7 @@ def run(
         write_json(out / "environment.json", environment())
         done = restore(directory, trial.learner)
         if done < 1:
-            for line in static_warnings(config, trial.document["trains_on_test"]):
+            for line in trial.warnings:
                 watch.warn(line)
         trial = label_pool(trial, directory, watch, shared)
         if done < 0:
@@ -100,8 +100,7 @@ def one_step(
     table = to_table(groups, step, batch.advantages_B.tolist())
     write_table(directory.path / f"rollouts/step-{step:06d}.parquet", table)
     record: dict[str, Any] = {"kind": "step", "step": step, **describe(groups), **learnt}
-    static = static_warnings(trial.config, trial.document["trains_on_test"])
-    record["warnings"] = (static if step == 1 else []) + warnings
+    record["warnings"] = [*(trial.warnings if step == 1 else ()), *warnings]
     directory.append("metrics.jsonl", record)
     clock.lap("writing")
     directory.append("timings.jsonl", {"step": step, "time": time.time(), **clock.laps})

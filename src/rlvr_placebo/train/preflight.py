@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Finish, Group
 from rlvr_placebo.learner.advantages import differ
 from rlvr_placebo.learner.batch import rewards_of
 from rlvr_placebo.rollout.protocol import check_length
+from rlvr_placebo.text.duplicates import Shared
 from rlvr_placebo.train.config import RunConfig
 
 TRUNCATION = 0.20
@@ -38,12 +39,15 @@ def check_pool(config: RunConfig, problems: int) -> None:
         )
 
 
-def static_warnings(config: RunConfig, trains_on_test: Sequence[str]) -> list[str]:
+def static_warnings(
+    config: RunConfig, trains_on_test: Sequence[str], shared: Mapping[str, Shared]
+) -> list[str]:
     """What is known before anything is generated.
 
     Args:
         config: the run.
         trains_on_test: benchmarks some of whose problems are trained on.
+        shared: of every other benchmark, the problems that the pool has too.
     """
     warnings = []
     clips = (config.loss.clip_low, config.loss.clip_high)
@@ -57,6 +61,12 @@ def static_warnings(config: RunConfig, trains_on_test: Sequence[str]) -> list[st
             f"trains on the test problems of {', '.join(trains_on_test)}: accuracy there says "
             "nothing about other problems"
         )
+    for benchmark, found in shared.items():
+        if found.exact or found.near:
+            warnings.append(
+                f"{found.exact + found.near} problems of {benchmark} are in the training pool too "
+                f"({found.exact} word for word, {found.near} nearly), e.g. {found.example!r}"
+            )
     return warnings
 
 

@@ -33,11 +33,12 @@ from rlvr_placebo.rewards.registry import BENCHMARK
 from rlvr_placebo.rewards.spec import build, describe, user_code
 from rlvr_placebo.rewards.user import missing_columns
 from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.text.duplicates import Shared, shared
 from rlvr_placebo.text.problems import content_hash, load_problems
 from rlvr_placebo.text.templates import get_template, render
 from rlvr_placebo.text.tokenizer import Tokenizer
 from rlvr_placebo.train.config import RunConfig
-from rlvr_placebo.train.preflight import check_fit, check_pool
+from rlvr_placebo.train.preflight import check_fit, check_pool, static_warnings
 from rlvr_placebo.verify.judge import VERSION
 
 Prompt = tuple[int, ...]
@@ -64,7 +65,9 @@ class Trial:
     document: dict[str, Any]
     pool: list[Problem]
     prompts: dict[str, Prompt]
+    stops: tuple[str, ...]
     benchmarks: list[Benchmark]
+    warnings: tuple[str, ...]
 
     @property
     def baseline_key(self) -> str:
@@ -216,8 +219,23 @@ def prepare(config: RunConfig) -> Trial:
         document=identity(config, found.contents),
         pool=found.pool,
         prompts=found.prompts,
+        stops=get_template(config.template).stops,
+        warnings=tuple(
+            static_warnings(config, found.contents["trains_on_test"], duplicates(found))
+        ),
         benchmarks=found.benchmarks,
     )
+
+
+def duplicates(found: Material) -> dict[str, Shared]:
+    """What the training pool shares with each benchmark; sets of the lab are disjoint as made."""
+    if not found.pool or found.pool[0].source.startswith("pocket-"):
+        return {}
+    return {
+        b.contract.benchmark: shared(found.pool, b.problems)
+        for b in found.benchmarks
+        if b.contract.benchmark not in found.contents["trains_on_test"]
+    }
 
 
 def environment() -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""The benchmarks and pools that people report on, by name, and where their problems come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.files import cache_folder
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One problem set that is not made here.
+
+    Attributes:
+        repository: on the Hugging Face hub, a dataset.
+        file: of the repository.
+        size: problems.
+        published: when the problems became public; a model trained on later text may know them.
+        reported: what papers report: samples per problem and temperature.
+        content: hash of the problems as they were when this was written; None where no copy was at
+            hand. Other problems under the same name are told.
+    """
+
+    repository: str
+    file: str
+    size: int
+    published: str
+    reported: str
+    content: str | None = None
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "math-500": Benchmark(
+        "HuggingFaceH4/MATH-500", "test.jsonl", 500, "2021-03 (MATH), 2023-05 (the 500)",
+        "1 greedy sample",
+    ),
+    "amc": Benchmark(
+        "AI-MO/aimo-validation-amc", "data/train-00000-of-00001.parquet", 83, "2022-11, 2023-11",
+        "mean of 8 at T = 0.6",
+    ),
+    "aime-2024": Benchmark(
+        "HuggingFaceH4/aime_2024", "data/train-00000-of-00001.parquet", 30, "2024-02",
+        "mean of 8 at T = 0.6",
+    ),
+    "aime-2025": Benchmark(
+        "math-ai/aime25", "test.jsonl", 30, "2025-02", "mean of 8 at T = 0.6",
+    ),
+    "deepscaler": Benchmark(
+        "agentica-org/DeepScaleR-Preview-Dataset", "deepscaler.json", 40315, "2025-02",
+        "a training pool",
+    ),
+    "gsm8k": Benchmark(
+        "openai/gsm8k", "main/test-00000-of-00001.parquet", 1319, "2021-10", "1 greedy sample",
+    ),
+}  # fmt: skip
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".csv", ".parquet")
+
+
+def data_folder() -> Path:
+    """Where problem files are looked for by name: ``$PLACEBO_DATA``, or ``data`` in the cache."""
+    chosen = os.environ.get("PLACEBO_DATA")
+    return Path(chosen) if chosen else cache_folder() / "data"
+
+
+def locate(name: str) -> Path:
+    """The file of a benchmark: one that was put into the data folder, else the hub's.
+
+    Raises:
+        PlaceboError: it is neither here nor to be had; which file to put where is said.
+    """
+    stems = (name, name.replace("-", ""), name.replace("-", "_"))
+    for stem in stems:
+        for suffix in SUFFIXES:
+            path = data_folder() / f"{stem}{suffix}"
+            if path.exists():
+                return path
+    known = BENCHMARKS[name]
+    try:
+        return _from_hub(known)
+    except Exception as error:  # noqa: BLE001 (the hub's library raises dozens of kinds)
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise PlaceboError(
+            f"benchmark {name}: cannot be fetched ({reason}); put {known.file} of the dataset "
+            f"{known.repository} into {data_folder()} as {name}{Path(known.file).suffix}"
+        ) from None
+
+
+def _from_hub(known: Benchmark) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(known.repository, known.file, repo_type="dataset"))
