@@ -6,7 +6,16 @@ Nothing heavy is imported before a command runs, so that ``placebo --help`` is q
 from __future__ import annotations
 
 from rlvr_placebo.cli.lab import LabelsBuild, LabelsCheck, PocketBuild, PocketCheck
-from rlvr_placebo.cli.runs import Benchmarks, Eval, Rewards, SettingsList, Templates, Train
+from rlvr_placebo.cli.runs import (
+    Benchmarks,
+    Eval,
+    Probe,
+    Prompts,
+    Rewards,
+    SettingsList,
+    Templates,
+    Train,
+)
 from rlvr_placebo.cli.studies import Report, StudyPlan, StudyRun, StudyStatus
 from rlvr_placebo.cli.verifying import Verify
 
@@ -18,6 +27,8 @@ GROUPS = {
 COMMANDS = {
     "train": Train,
     "eval": Eval,
+    "probe": Probe,
+    "prompts": Prompts,
     "rewards": Rewards,
     "benchmarks": Benchmarks,
     "templates": Templates,

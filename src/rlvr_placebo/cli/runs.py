@@ -105,6 +105,86 @@ class Eval:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """Has a model seen a benchmark? Show it part of each problem and see how it goes on."""
+
+    model: str
+    """An embedded family, a checkpoint's folder, or a hub id."""
+    benchmark: str
+    """The problem set in question."""
+    out: Path
+    """Where continuations and probe.json go; must be new, unless --resume is given."""
+    clean: str | None = None
+    """A set that the model cannot have seen; by default pocket-fresh@7001 beside a pocket set, else
+    aime-2025."""
+    shares: tuple[float, ...] = (0.8, 0.6, 0.4)
+    """Of each problem's words that are shown."""
+    template: str = "plain"
+    """The prompt under which gold answers are scored."""
+    max_tokens: int = 96
+    """For the answer, behind what is hidden."""
+    resume: bool = False
+    """Start again what was killed in --out."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self) -> None:
+        """Probe both sets and print them side by side."""
+        one_thread()
+        from rlvr_placebo.cli.progress import Display
+        from rlvr_placebo.cli.tables import print_probe
+        from rlvr_placebo.evaluate.probe import Ask
+        from rlvr_placebo.train.standalone import probe_model
+
+        own = "pocket-fresh@7001" if self.benchmark.startswith("pocket-") else "aime-2025"
+        clean = own if self.clean is None else self.clean
+        if clean == self.benchmark:
+            raise PlaceboError(f"--clean: {clean} is the set in question; choose another")
+        ask = Ask((self.benchmark, clean), self.template, self.shares, self.max_tokens)
+        with Display(0) as display:
+            found = probe_model(self.model, ask, self.out, self.resume, display)
+        print_probe(found, self.out, self.json)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Which prompt suits an untrained model? Chosen on half of a set, scored on the other half."""
+
+    model: str
+    """An embedded family, a checkpoint's folder, or a hub id."""
+    benchmark: str
+    """The development set; not the one that gains are reported on."""
+    out: Path
+    """Where samples and prompts.json go; must be new, unless --resume is given."""
+    templates: tuple[str, ...] = ()
+    """To try; by default all of `placebo templates`."""
+    temperatures: tuple[float, ...] = (0.0, 1.0)
+    """To try with each."""
+    samples: int = 4
+    """Completions per problem at temperatures above 0."""
+    max_tokens: int = 96
+    """The longest completion."""
+    seed: int = 0
+    """Of all decoding."""
+    resume: bool = False
+    """Go on with what was killed in --out."""
+
+    def run(self) -> None:
+        """Evaluate every cell and print both halves."""
+        one_thread()
+        from rlvr_placebo.cli.progress import Display
+        from rlvr_placebo.cli.tables import print_prompts
+        from rlvr_placebo.text.templates import TEMPLATES
+        from rlvr_placebo.train.prompts import Sweep, sweep_prompts
+
+        sweep = Sweep(self.benchmark, self.templates or tuple(TEMPLATES), self.temperatures,
+                      self.samples, self.max_tokens, self.seed)  # fmt: skip
+        with Display(0) as display:
+            found = sweep_prompts(self.model, sweep, self.out, self.resume, display)
+        print_prompts(found, self.out)
+
+
+@dataclass(frozen=True)
 class Rewards:
     """List the rewards, one line each."""
 

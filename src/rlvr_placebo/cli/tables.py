@@ -117,6 +117,53 @@ def print_summary(model: str, summary: Sequence[Mapping[str, Any]], out: Path) -
     console.print(f"written: {out}", highlight=False, soft_wrap=True)
 
 
+def print_probe(found: Mapping[str, Any], out: Path, as_json: bool) -> None:
+    """Print what a probe of contamination found: the set in question beside a clean one."""
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    names = list(found["benchmarks"])
+    table = _table(f"{found['model']}: how it goes on when it is shown part of a problem")
+    table.add_column("shown", justify="right", no_wrap=True)
+    table.add_column("measure", overflow="fold", max_width=22)
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold", max_width=24)
+    for one, other in zip(*(found["benchmarks"][n] for n in names), strict=True):
+        table.add_row(f"{one['share']:.0%}", one["measure"], _within(one), _within(other))
+    console = for_tables()
+    console.print(table)
+    console.print("[ ]: 95 % intervals, problems clustered by template; shares and ROUGE-L in per "
+                  "cent.")  # fmt: skip
+    console.print(f"written: {out}", highlight=False, soft_wrap=True)
+
+
+def _within(entry: Mapping[str, Any]) -> str:
+    """A value with its interval; nats as they are, shares per hundred."""
+    if entry["value"] is None:
+        return "–"
+    scale, form = (1.0, ".2f") if "nats" in entry["measure"] else (100.0, ".1f")
+    low, high = (format(scale * end, form) for end in entry["interval"])
+    return f"{format(scale * entry['value'], form)} [{low}, {high}]"
+
+
+def print_prompts(found: Mapping[str, Any], out: Path) -> None:
+    """Print every template and temperature on the half to choose by and on the other."""
+    table = _table(f"{found['model']} on {found['benchmark']}: accuracy, per cent")
+    table.add_column("template", overflow="fold", max_width=24)
+    for name in ("T", "to choose by", "to score"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for cell in found["cells"]:
+        halves = (percent(cell[half]) for half in ("choice", "score"))
+        mark = " *" if cell == found["chosen"] else ""
+        table.add_row(Text(cell["template"] + mark), f"{cell['temperature']:g}", *halves)
+    console = for_tables()
+    console.print(table)
+    console.print("* best on the half to choose by; its accuracy is that on the other half.")
+    for name, reason in found["left_out"].items():
+        console.print(f"left out: {name}: {reason}", highlight=False, soft_wrap=True)
+    console.print(f"written: {out}", highlight=False, soft_wrap=True)
+
+
 def print_check(results: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     """Print every figure of the families beside its target."""
     if as_json:

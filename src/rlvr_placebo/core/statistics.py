@@ -77,6 +77,23 @@ def add_errors(*estimates: Estimate) -> float | None:
     return float(np.sqrt(sum(s * s for s in known))) if known else None
 
 
+def share_interval(estimate: Estimate, level: float = 0.95) -> tuple[float, float] | None:
+    """Exact interval of a share (Clopper and Pearson 1934); a cluster counts as one observation.
+
+    For shares without spread, where a standard error of 0 says nothing: 0 of 500 problems in 77
+    clusters is at most 4.7 %. None where nothing was observed.
+    """
+    from scipy.special import betaincinv
+
+    if estimate.value is None or estimate.clusters == 0:
+        return None
+    n, tail = estimate.clusters, (1.0 - level) / 2
+    k = estimate.value * n
+    low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
+    high = float(betaincinv(k + 1, n - k, 1.0 - tail)) if k < n else 1.0
+    return low, high
+
+
 def interval(parts: Sequence[Estimate], level: float = 0.95) -> tuple[float, float] | None:
     """Confidence interval of a value whose variance is the sum of independent parts.
 

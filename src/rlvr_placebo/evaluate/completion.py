@@ -7,9 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlvr_placebo.core.records import Problem
+from rlvr_placebo.core.records import Problem, Verification
 from rlvr_placebo.rollout.protocol import Engine, Sampling
 from rlvr_placebo.text.tokenizer import Tokenizer
+from rlvr_placebo.verify.judge import verify
 
 SHARE = 0.6  # of a problem's words that are shown
 BLOCK = 256
@@ -32,10 +33,36 @@ class Continuation:
     numbers: int
 
     @property
+    def rouge_l(self) -> float:
+        """F of the longest common subsequence of words, hidden and written (Lin 2004), 0 to 1.
+
+        Of what was written, as many words count as were hidden.
+        """
+        hidden = self.hidden.split()
+        written = self.written.split()[: len(hidden)]
+        common = _common(hidden, written)
+        return 2 * common / (len(hidden) + len(written)) if common else 0.0
+
+    def judged(self, problem: Problem) -> Verification:
+        """Whether the answer that the model went on to give is right."""
+        return verify(self.written, problem.golds)
+
+    @property
     def word_for_word(self) -> bool:
         """Whether the model wrote just the hidden words."""
         hidden = self.hidden.split()
         return self.written.split()[: len(hidden)] == hidden
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """Length of the longest common subsequence."""
+    row = [0] * (len(other) + 1)
+    for a in one:
+        before = row
+        row = [0]
+        for i, b in enumerate(other):
+            row.append(before[i] + 1 if a == b else max(before[i + 1], row[i]))
+    return row[-1]
 
 
 def cut(question: str, share: float = SHARE) -> tuple[str, str]:
@@ -49,7 +76,11 @@ def cut(question: str, share: float = SHARE) -> tuple[str, str]:
 
 
 def completions_of(
-    engine: Engine, tokenizer: Tokenizer, problems: Sequence[Problem], share: float = SHARE
+    engine: Engine,
+    tokenizer: Tokenizer,
+    problems: Sequence[Problem],
+    share: float = SHARE,
+    more: int = 4,
 ) -> list[Continuation]:
     """Show the model the first part of each problem and let it go on greedily.
 
@@ -58,13 +89,14 @@ def completions_of(
         tokenizer: the model's.
         problems: each with at least two words.
         share: of the words that is shown.
+        more: tokens to write behind the hidden part.
     """
     parts = [cut(p.question, share) for p in problems]
     found = []
     for start in range(0, len(problems), BLOCK):
         block = parts[start : start + BLOCK]
         prompts = [tokenizer.prompt(shown) for shown, _ in block]
-        longest = max(len(tokenizer.encode(hidden)) for _, hidden in block) + 4
+        longest = max(len(tokenizer.encode(hidden)) for _, hidden in block) + more
         written = engine.generate(prompts, Sampling(0.0, 1.0, longest), [[0]] * len(block))
         found += [
             Continuation(

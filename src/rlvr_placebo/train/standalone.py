@@ -1,20 +1,27 @@
-"""An evaluation without training, in a directory of its own."""
+"""An evaluation, or a probe of contamination, without training: in a directory of its own."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from rlvr_placebo.analysis.summary import summarize
-from rlvr_placebo.core.files import write_json, write_table
+from rlvr_placebo.core.files import digest, write_json, write_table
 from rlvr_placebo.core.rundir import claim
 from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
+from rlvr_placebo.evaluate.probe import Ask, check_probe, probe
 from rlvr_placebo.model.checkpoint import load
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.rollout.protocol import check_length
+from rlvr_placebo.text.problems import content_hash, load_problems
+from rlvr_placebo.text.templates import get_template
 from rlvr_placebo.train.evaluations import measure
 from rlvr_placebo.train.trial import environment, make_benchmarks
 from rlvr_placebo.train.watch import Watch
+from rlvr_placebo.verify.judge import VERSION
 
 
 def evaluate_model(
@@ -58,3 +65,47 @@ def evaluate_model(
         directory.append("metrics.jsonl", record)
         directory.finish({"steps": 0})
         return summary
+
+
+def probe_model(model: str, ask: Ask, out: Path, resume: bool, watch: Watch) -> dict[str, Any]:
+    """Probe whether a model has seen benchmarks, and keep every continuation.
+
+    Args:
+        model: family, folder or hub id.
+        ask: benchmarks, template, shares and lengths.
+        out: directory for continuations and ``probe.json``.
+        resume: start again a probe that was killed there.
+        watch: hears of progress.
+
+    Returns:
+        What ``probe.json`` holds: per benchmark one entry per share and measure.
+
+    Raises:
+        PlaceboError: a mistake in the arguments, or a directory that is in use.
+    """
+    check_probe(ask)
+    checkpoint = load(model)
+    chosen = get_template(ask.template)
+    problems = {name: load_problems(name) for name in ask.benchmarks}
+    config = {
+        "model": model,
+        "model_digest": checkpoint.digest,
+        "benchmarks": {name: content_hash(p) for name, p in problems.items()},
+        "template": chosen.id,
+        "probe": asdict(ask),
+        "verifier": VERSION,
+    }
+    with claim(out, config, resume) as directory:
+        if directory.finished:
+            directory.must_be_whole()
+            return directory.read_json("probe.json")
+        write_json(out / "environment.json", environment())
+        found = {}
+        for name, asked in problems.items():
+            summary, rows = probe(checkpoint, asked, chosen, ask, watch.progress)
+            found[name] = summary
+            table = pa.Table.from_pylist(rows)
+            write_table(out / f"continuations-{digest(name)}.parquet", table)
+        write_json(out / "probe.json", {"model": model, "benchmarks": found})
+        directory.finish({"benchmarks": list(problems)})
+        return directory.read_json("probe.json")

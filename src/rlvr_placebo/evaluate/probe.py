@@ -1,0 +1,175 @@
+"""The probe of contamination: has a model seen the benchmark (arXiv 2507.10532)?
+
+The model is shown the first part of each problem and goes on greedily. One that has not seen the
+benchmark cannot write the rest word for word, nor give the answer to a question it was not asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.records import Problem
+from rlvr_placebo.core.statistics import Estimate, clustered_mean, interval, share_interval
+from rlvr_placebo.evaluate.completion import Continuation, completions_of
+from rlvr_placebo.model.checkpoint import Checkpoint
+from rlvr_placebo.model.logprobs import TokenRows, token_statistics
+from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.rollout.protocol import check_length
+from rlvr_placebo.text.templates import Template, render
+
+SHARES = (0.8, 0.6, 0.4)  # of a problem's words that are shown
+ROWS = 64  # texts scored at once
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """How a model is probed. Example: ``Ask(("math-500", "aime-2025"), shares=(0.6,))``.
+
+    Attributes:
+        benchmarks: the one in question, then one that the model cannot have seen.
+        template: the prompt under which gold answers are scored.
+        shares: of a problem's words that are shown.
+        max_tokens: for the answer, behind what is hidden of the problem.
+    """
+
+    benchmarks: tuple[str, ...]
+    template: str = "plain"
+    shares: tuple[float, ...] = SHARES
+    max_tokens: int = 96
+
+
+def check_probe(ask: Ask) -> None:
+    """Refuse a probe that makes no sense.
+
+    Raises:
+        PlaceboError: what is wrong, and what it may be.
+    """
+    if not ask.shares or not all(0.05 <= share <= 0.95 for share in ask.shares):
+        raise PlaceboError("probe: shares must lie in [0.05, 0.95]")
+    if ask.max_tokens < 1:
+        raise PlaceboError("probe: --max-tokens must be 1 or more")
+
+
+def probe(
+    checkpoint: Checkpoint,
+    problems: Sequence[Problem],
+    template: Template,
+    ask: Ask,
+    progress: Progress,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Probe one benchmark.
+
+    Args:
+        checkpoint: the model.
+        problems: the benchmark.
+        template: the prompt under which the gold answer is scored.
+        ask: the shares and lengths.
+        progress: hears of problems.
+
+    Returns:
+        A summary, one entry per share and measure with its interval; and one row per problem and
+        share.
+
+    Raises:
+        PlaceboError: a problem is too short to be cut, or too long for the model.
+    """
+    short = next((p for p in problems if len(p.question.split()) < 3), None)
+    if short:
+        raise PlaceboError(f"probe: problem {short.question[:40]!r} is too short to be cut in two")
+    positions = checkpoint.model.architecture.max_positions
+    whole = [checkpoint.tokenizer.prompt(p.question) for p in problems]
+    check_length(whole, ask.max_tokens + 8, positions)
+    engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
+    clusters = [p.cluster for p in problems]
+    rows, summary = [], []
+    for index, share in enumerate(ask.shares):
+        found = completions_of(engine, checkpoint.tokenizer, problems, share, ask.max_tokens)
+        rows += [_row(problem, share, c) for problem, c in zip(problems, found, strict=True)]
+        for name, values in _measures(problems, found).items():
+            summary.append({"share": share, "measure": name, **estimate(values, clusters)})
+        progress("shares", index + 1, len(ask.shares) + 1)
+    for name, values in _perplexities(checkpoint, problems, template).items():
+        summary.append({"share": 1.0, "measure": name, **estimate(values, clusters)})
+    progress("shares", len(ask.shares) + 1, len(ask.shares) + 1)
+    return summary, rows
+
+
+def _row(problem: Problem, share: float, found: Continuation) -> dict[str, Any]:
+    verdict = found.judged(problem)
+    return {
+        "problem_id": problem.id,
+        "cluster": problem.cluster,
+        "share": share,
+        "hidden": found.hidden,
+        "written": found.written,
+        "hidden_numbers": found.numbers,
+        "word_for_word": found.word_for_word,
+        "rouge_l": found.rouge_l,
+        "correct": verdict.correct,
+        "status": str(verdict.status),
+    }
+
+
+def _measures(
+    problems: Sequence[Problem], found: Sequence[Continuation]
+) -> dict[str, list[float | None]]:
+    """Values by problem; None where an answer could not be judged."""
+    judged = [c.judged(p).correct for p, c in zip(problems, found, strict=True)]
+    return {
+        "word for word": [float(c.word_for_word) for c in found],
+        "ROUGE-L": [c.rouge_l for c in found],
+        "right answer": [None if j is None else float(j) for j in judged],
+    }
+
+
+def estimate(values: Sequence[float | None], clusters: Sequence[str]) -> dict[str, Any]:
+    """Mean over problems with its interval; unknown values are left out, and counted."""
+    known = [(v, c) for v, c in zip(values, clusters, strict=True) if v is not None]
+    mean = clustered_mean([v for v, _ in known], [c for _, c in known], "template")
+    return {**asdict(mean), "interval": _interval(mean), "unknown": len(values) - len(known)}
+
+
+def _interval(mean: Estimate) -> tuple[float, float] | None:
+    """Student's, or the exact one of a share where all problems agree."""
+    return share_interval(mean) if mean.stderr in (None, 0.0) else interval([mean])
+
+
+def _perplexities(
+    checkpoint: Checkpoint, problems: Sequence[Problem], template: Template
+) -> dict[str, list[float | None]]:
+    """Mean surprise per token, in nats (the logarithm of perplexity), of question and gold."""
+    tokenizer = checkpoint.tokenizer
+    questions = [list(tokenizer.prompt(p.question)) for p in problems]
+    asked = [list(render(p, template, tokenizer)) for p in problems]
+    golds = [tokenizer.encode(f"\\boxed{{{p.golds[0]}}}") for p in problems]
+    return {
+        "surprise of the question, nats per token": _surprise(
+            checkpoint, [q[:1] for q in questions], [q[1:] for q in questions]
+        ),
+        "surprise of the gold, nats per token": _surprise(checkpoint, asked, golds),
+    }
+
+
+@torch.no_grad()
+def _surprise(
+    checkpoint: Checkpoint, prompts: Sequence[list[int]], texts: Sequence[list[int]]
+) -> list[float | None]:
+    """Minus the mean log-probability of each text behind its prompt."""
+    values: list[float | None] = []
+    for start in range(0, len(texts), ROWS):
+        pairs = list(zip(prompts[start : start + ROWS], texts[start : start + ROWS], strict=True))
+        longest = max(len(p) + len(t) for p, t in pairs)
+        tokens = torch.tensor([p + t + [0] * (longest - len(p) - len(t)) for p, t in pairs])
+        lengths = torch.tensor([len(t) for _, t in pairs])
+        rows = TokenRows(tokens, torch.tensor([len(p) for p, _ in pairs]), lengths)
+        sums = token_statistics(checkpoint.model, rows, 1.0).logprobs_BC.sum(-1)
+        values += (-sums / lengths).numpy().astype(np.float64).tolist()
+    return values
