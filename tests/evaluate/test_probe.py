@@ -42,7 +42,7 @@ def test_surprise_is_minus_the_mean_log_probability(shipped):
     for prompt, text, value in zip(prompts, texts, found, strict=True):
         tokens = torch.tensor([prompt + text])
         logits = shipped.model.logits(shipped.model(tokens, torch.arange(tokens.shape[1])[None]))
-        lp = torch.log_softmax(logits[0], -1)
+        lp = torch.log_softmax(logits[0], -1).detach()
         place = range(len(prompt) - 1, tokens.shape[1] - 1)
         wanted = -np.mean([float(lp[i, t]) for i, t in zip(place, text, strict=True)])
         assert value == pytest.approx(wanted, abs=1e-4)
@@ -86,7 +86,7 @@ def test_a_probe_is_kept_and_mistakes_are_told(tmp_path, capsys):
     tiny = tmp_path / "tiny.jsonl"
     tiny.write_text('{"problem": "1+1", "answer": 2}\n')
     for more, said in (
-        (["--benchmark", str(tiny)], "too short to be cut in two"),
+        (["--benchmark", str(tiny), "--clean", "pocket-500"], "too short to be cut in two"),
         (["--benchmark", "pocket-500", "--clean", "pocket-500"], "is the set in question"),
         (["--benchmark", "pocket-500", "--shares", "1.0"], "shares must lie in"),
         (["--benchmark", "pocket-500", "--max-tokens", "9999"], "lower max_tokens"),
