@@ -47,7 +47,7 @@ class Ask:
 
 
 def check_probe(ask: Ask) -> None:
-    """Refuse a probe that makes no sense.
+    """Refuse a probe that makes no sense, before anything is loaded.
 
     Raises:
         PlaceboError: what is wrong, and what it may be.
@@ -56,6 +56,19 @@ def check_probe(ask: Ask) -> None:
         raise PlaceboError("probe: shares must lie in [0.05, 0.95]")
     if ask.max_tokens < 1:
         raise PlaceboError("probe: --max-tokens must be 1 or more")
+
+
+def check_problems(checkpoint: Checkpoint, problems: Sequence[Problem], ask: Ask) -> None:
+    """Refuse problems that cannot be cut in two, or are too long for the model.
+
+    Raises:
+        PlaceboError: one is.
+    """
+    short = next((p for p in problems if len(p.question.split()) < 3), None)
+    if short:
+        raise PlaceboError(f"probe: problem {short.question[:40]!r} is too short to be cut in two")
+    whole = [checkpoint.tokenizer.prompt(p.question) for p in problems]
+    check_length(whole, ask.max_tokens + 8, checkpoint.model.architecture.max_positions)
 
 
 def probe(
@@ -77,16 +90,7 @@ def probe(
     Returns:
         A summary, one entry per share and measure with its interval; and one row per problem and
         share.
-
-    Raises:
-        PlaceboError: a problem is too short to be cut, or too long for the model.
     """
-    short = next((p for p in problems if len(p.question.split()) < 3), None)
-    if short:
-        raise PlaceboError(f"probe: problem {short.question[:40]!r} is too short to be cut in two")
-    positions = checkpoint.model.architecture.max_positions
-    whole = [checkpoint.tokenizer.prompt(p.question) for p in problems]
-    check_length(whole, ask.max_tokens + 8, positions)
     engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
     clusters = [p.cluster for p in problems]
     rows, summary = [], []

@@ -12,7 +12,7 @@ from rlvr_placebo.analysis.summary import summarize
 from rlvr_placebo.core.files import digest, write_json, write_table
 from rlvr_placebo.core.rundir import claim
 from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
-from rlvr_placebo.evaluate.probe import Ask, check_probe, probe
+from rlvr_placebo.evaluate.probe import Ask, check_probe, check_problems, probe
 from rlvr_placebo.model.checkpoint import load
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.rollout.protocol import check_length
@@ -87,6 +87,8 @@ def probe_model(model: str, ask: Ask, out: Path, resume: bool, watch: Watch) -> 
     checkpoint = load(model)
     chosen = get_template(ask.template)
     problems = {name: load_problems(name) for name in ask.benchmarks}
+    for asked in problems.values():
+        check_problems(checkpoint, asked, ask)
     config = {
         "model": model,
         "model_digest": checkpoint.digest,
