@@ -22,6 +22,7 @@ CLOSE = sympy.Float("1e-20", DIGITS)
 # Values for the letters of two expressions: fixed, so that a judgement is the same every time.
 POINTS = ((7, 5, 1), (11, 3, 2), (2, 13, 3), (-3, 7, 5), (-17, 11, 7))
 
+_IMAGINARY = {sympy.Symbol("i", real=real): sympy.I for real in (True, False, None)}
 _CONFIG = LatexExtractionConfig(
     boxed_match_priority=0,
     # units are ours to judge: the parser would also take the letters of 2ab for one
@@ -76,17 +77,18 @@ def same_values(one: Any, other: Any) -> bool | None:  # noqa: ANN401
     """
     if not isinstance(one, sympy.Expr) or not isinstance(other, sympy.Expr):
         return None
-    one, other = _exact(one), _exact(other)
+    one, other = (_exact(e).xreplace(_IMAGINARY) for e in (one, other))
     letters = sorted(one.free_symbols | other.free_symbols, key=str)
     if not letters:
         return _same_constant(one, other)
     if one.free_symbols != other.free_symbols or len(letters) > 6:
         return None
+    real = not (one.has(sympy.I) or other.has(sympy.I))
     agreed = 0
     for point in POINTS:
         values = {x: sympy.Rational(point[0] + i * point[2], point[1])
                   for i, x in enumerate(letters)}  # fmt: skip
-        a, b = (_value(e.xreplace(values)) for e in (one, other))
+        a, b = (_value(e.xreplace(values), real) for e in (one, other))
         if a is None or b is None:
             continue
         if not _close(a, b):
@@ -122,10 +124,11 @@ def _rounded(decimal: sympy.Expr, exact: sympy.Expr) -> bool:
     return bool(abs(sympy.N(decimal, DIGITS) - exact) <= float(AGREEMENT) * abs(exact))
 
 
-def _value(expression: sympy.Expr) -> sympy.Expr | None:
-    """A real, finite value, or None."""
+def _value(expression: sympy.Expr, real: bool) -> sympy.Expr | None:
+    """A finite value, real if asked for, or None."""
     value = sympy.N(expression, DIGITS)
-    return value if value.is_number and value.is_real and value.is_finite else None
+    usable = value.is_number and value.is_finite and (value.is_real or not real)
+    return value if usable else None
 
 
 def _close(a: sympy.Expr, b: sympy.Expr) -> bool:

@@ -18,7 +18,8 @@ _CHARACTERS = str.maketrans(
         "\u2264": "\\leq ", "\u2265": "\\geq ", "\u2260": "\\neq ", "\u222a": "\\cup ",
         "\u2208": "\\in ", "\u00b1": "\\pm ", "\u00b0": "", "\u00b2": "^{2}", "\u00b3": "^{3}",
         "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\uff0c": ",", "\u2026": "\\ldots ",
-        "\u03b8": "\\theta ", "\u00bd": "\\frac{1}{2}", "\u00bc": "\\frac{1}{4}",
+        "\u03b8": "\\theta ", "\u2205": "\\emptyset ", "\u211d": "(-\\infty,\\infty)",
+        "\u00bd": "\\frac{1}{2}", "\u00bc": "\\frac{1}{4}",
         "\u00be": "\\frac{3}{4}",
     }
 )  # fmt: skip
@@ -39,6 +40,8 @@ _SPELLINGS = tuple(
         (r"\\(?:le|leqslant)(?![A-Za-z])", r"\\leq"),
         (r"\\(?:ge|geqslant)(?![A-Za-z])", r"\\geq"),
         (r"\\ne(?![A-Za-z])", r"\\neq"),
+        (r"\\varnothing(?![A-Za-z])|\\\{\s*\\\}", r"\\emptyset"),
+        (r"\\mathbb\{R\}|\\R(?![A-Za-z])", r"(-\\infty,\\infty)"),
         (r"<=", r"\\leq "),
         (r">=", r"\\geq "),
         (r"\\(?:l?dots|cdots|dotsc|dotsb)(?![A-Za-z])|\.\.\.", r"\\ldots "),

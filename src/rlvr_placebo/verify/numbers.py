@@ -20,6 +20,7 @@ _SCIENTIFIC = re.compile(
     r"([0-9]{1,400}(?:\.[0-9]{0,400})?) ?(?:\\times|\\cdot|\*|x) ?10 ?\^ ?\{?(-?[0-9]{1,3})\}?"
     r"|([0-9]{1,400}(?:\.[0-9]{0,400})?)[eE]([+-]?[0-9]{1,3})"
 )
+_RECURRING = re.compile(r"([0-9]{0,40})\.([0-9]{0,40})\\(?:overline|bar|dot)\{([0-9]{1,40})\}")
 _NAMED = re.compile(r"(.{1,40}?) ?(hundred|thousand|million|billion|trillion|dozen)s?")
 _NAMES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9,
           "trillion": 10**12, "dozen": 12}  # fmt: skip
@@ -101,6 +102,11 @@ def _value(text: str) -> Fraction | None:
     if match := _FRAC.fullmatch(text):
         sign = -1 if (match[1] == "-") != (match[3] == "-") else 1
         return _over(sign * int(match[2]), int(match[4]))
+    if match := _RECURRING.fullmatch(text):
+        whole, first, again = match[1] or "0", match[2], match[3]
+        scale = 10 ** len(first)
+        part = Fraction(int(again), scale * (10 ** len(again) - 1))
+        return Fraction(f"{whole}.{first or 0}") + part
     if match := _MIXED.fullmatch(text):
         part = _over(int(match[2] or match[4]), int(match[3] or match[5]))
         return None if part is None else int(match[1]) + part
