@@ -17,44 +17,48 @@ class Benchmark:
 
     Attributes:
         repository: on the Hugging Face hub, a dataset.
+        revision: the commit of it that is fetched.
         file: of the repository.
         size: problems.
         published: when the problems became public; a model trained on later text may know them.
         reported: what papers report: samples per problem and temperature.
-        content: hash of the problems as they were when this was written; None where no copy was at
-            hand. Other problems under the same name are told.
     """
 
     repository: str
+    revision: str
     file: str
     size: int
     published: str
     reported: str
-    content: str | None = None
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     "math-500": Benchmark(
-        "HuggingFaceH4/MATH-500", "test.jsonl", 500, "2021-03 (MATH), 2023-05 (the 500)",
-        "1 greedy sample",
+        "HuggingFaceH4/MATH-500", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be",
+        "test.jsonl", 500, "2021-03 (MATH), 2023-05 (the 500)", "1 greedy sample",
     ),
     "amc": Benchmark(
-        "AI-MO/aimo-validation-amc", "data/train-00000-of-00001.parquet", 83, "2022-11, 2023-11",
+        "AI-MO/aimo-validation-amc", "69d78a4a2c840e82d69af6bc742bda09005f6316",
+        "data/train-00000-of-00001.parquet", 83, "2022-11, 2023-11",
         "mean of 8 at T = 0.6",
     ),
     "aime-2024": Benchmark(
-        "HuggingFaceH4/aime_2024", "data/train-00000-of-00001.parquet", 30, "2024-02",
+        "HuggingFaceH4/aime_2024", "2fe88a2f1091d5048c0f36abc874fb997b3dd99a",
+        "data/train-00000-of-00001.parquet", 30, "2024-02",
         "mean of 8 at T = 0.6",
     ),
     "aime-2025": Benchmark(
-        "math-ai/aime25", "test.jsonl", 30, "2025-02", "mean of 8 at T = 0.6",
+        "math-ai/aime25", "563bb8404243c5f09de6ec262f2db674fe5bce9b",
+        "test.jsonl", 30, "2025-02", "mean of 8 at T = 0.6",
     ),
     "deepscaler": Benchmark(
-        "agentica-org/DeepScaleR-Preview-Dataset", "deepscaler.json", 40315, "2025-02",
+        "agentica-org/DeepScaleR-Preview-Dataset", "b6ae8c60f5c1f2b594e2140b91c49c9ad0949e29",
+        "deepscaler.json", 40315, "2025-02",
         "a training pool",
     ),
     "gsm8k": Benchmark(
-        "openai/gsm8k", "main/test-00000-of-00001.parquet", 1319, "2021-10", "1 greedy sample",
+        "openai/gsm8k", "740312add88f781978c0658806c59bc2815b9866",
+        "main/test-00000-of-00001.parquet", 1319, "2021-10", "1 greedy sample",
     ),
 }  # fmt: skip
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".csv", ".parquet")
@@ -92,4 +96,5 @@ def locate(name: str) -> Path:
 def _from_hub(known: Benchmark) -> Path:
     from huggingface_hub import hf_hub_download
 
-    return Path(hf_hub_download(known.repository, known.file, repo_type="dataset"))
+    return Path(hf_hub_download(known.repository, known.file, repo_type="dataset",
+                                revision=known.revision))  # fmt: skip
