@@ -84,6 +84,8 @@ class Eval:
     """The longest completion."""
     seed: int = 0
     """Of all decoding."""
+    extraction: str = "none"
+    """Where no answer is stated: none, or last_number (as the paper's code does)."""
     resume: bool = False
     """Start again what was killed in --out."""
 
@@ -97,8 +99,9 @@ class Eval:
 
         temperatures = (0.0, 1.0) if self.temperature is None else (self.temperature,)
         how = EvaluationConfig(
-            (self.benchmark,), 0, temperatures, self.samples, self.max_tokens, self.seed
-        )
+            (self.benchmark,), 0, temperatures, self.samples, self.max_tokens, self.seed,
+            self.extraction,
+        )  # fmt: skip
         with Display(0) as display:
             summary = evaluate_model(self.model, how, self.template, self.out, self.resume, display)
         print_summary(self.model, summary, self.out)

@@ -11,6 +11,7 @@ from rlvr_placebo.core.records import Problem
 from rlvr_placebo.text.problems import content_hash
 from rlvr_placebo.text.templates import Template
 from rlvr_placebo.text.tokenizer import Tokenizer
+from rlvr_placebo.verify.extract import FALLBACKS
 from rlvr_placebo.verify.judge import VERSION as VERIFIER
 
 COLDEST, HOTTEST = 0.01, 100.0  # temperatures above 0; nearer to 0, ask for 0
@@ -48,6 +49,7 @@ class Contract:
         stops: ids of the stop tokens.
         stop_texts: of the template.
         verifier: version of extraction and equivalence.
+        extraction: what is taken where no answer is stated.
         dtype: of the weights and activations.
         engine: which rollout engine.
     """
@@ -63,6 +65,7 @@ class Contract:
     stop_texts: tuple[str, ...] = ()
     top_p: float = 1.0
     verifier: str = VERIFIER
+    extraction: str = "none"
     dtype: str = "float32"
     engine: str = "native"
 
@@ -98,6 +101,7 @@ def make_contract(
         seed=how.seed,
         stops=tokenizer.stops,
         stop_texts=template.stops,
+        extraction=how.extraction,
     )
 
 
@@ -117,6 +121,8 @@ class EvaluationConfig:
     """The longest completion in an evaluation."""
     seed: int = 0
     """Of all decoding in evaluations; the same for every run of a study."""
+    extraction: str = "none"
+    """Where no answer is stated: none, or last_number (the paper's code); in training too."""
 
 
 def check_evaluation(how: EvaluationConfig) -> None:
@@ -136,6 +142,8 @@ def check_evaluation(how: EvaluationConfig) -> None:
         problem = f"temperatures must be 0 (greedy) or lie in [{COLDEST:g}, {HOTTEST:g}]"
     elif how.samples < 1 or how.max_tokens < 1:
         problem = "samples and max_tokens must be at least 1"
+    elif how.extraction not in FALLBACKS:
+        problem = f"extraction must be one of {', '.join(FALLBACKS)}"
     elif not 0 <= how.seed < 2**63 or how.every < 0:
         problem = "seed and every must be 0 or more"
     if problem:

@@ -54,7 +54,7 @@ def evaluate(
             groups = engine.generate(prompts[start : start + block], sampling, seeds)
             for problem, group in zip(part, groups, strict=True):
                 rows += [
-                    sample_row(contract.benchmark, problem, decoding.temperature, i, completion)
+                    sample_row(contract, problem, decoding.temperature, i, completion)
                     for i, completion in enumerate(group)
                 ]
             progress(len(rows), total)
@@ -94,12 +94,12 @@ def _seeds(contract: Contract, problem: Problem, decoding: Decoding) -> list[int
 
 
 def sample_row(
-    benchmark: str, problem: Problem, temperature: float, sample: int, completion: Completion
+    contract: Contract, problem: Problem, temperature: float, sample: int, completion: Completion
 ) -> dict[str, Any]:
     """One evaluated sample as a row: what was asked, what came, what it is worth, what it does."""
-    found = verify(completion.text, problem.golds)
+    found = verify(completion.text, problem.golds, contract.extraction)
     return {
-        "benchmark": benchmark,
+        "benchmark": contract.benchmark,
         "problem_id": problem.id,
         "cluster": problem.cluster,
         "question": problem.question,

@@ -65,13 +65,24 @@ class Asked:
     how: LabelsConfig
     max_tokens: int
     stops: tuple[str, ...] = ()
+    extraction: str = "none"
 
     def key(self, model_digest: str) -> str:
         """Hash of all that decides the labels."""
         aside = ("folder", "wrong_answers")
         own = {k: v for k, v in asdict(self.how).items() if k not in aside}
         content = [content_hash(self.problems), list(map(list, self.prompts))]
-        return digest([model_digest, own, self.max_tokens, list(self.stops), VERSION, content])
+        return digest(
+            [
+                model_digest,
+                own,
+                self.max_tokens,
+                list(self.stops),
+                VERSION,
+                self.extraction,
+                content,
+            ]
+        )
 
 
 def sample_votes(
@@ -105,7 +116,7 @@ def sample_votes(
             ]
             groups = engine.generate(asked.prompts[start : start + block], sampling, seeds)
             rows = [
-                _row(problem, [extract_answer(c.text) for c in group])
+                _row(problem, [extract_answer(c.text, asked.extraction) for c in group])
                 for problem, group in zip(problems, groups, strict=True)
             ]
             write_table(path, pa.Table.from_pylist(rows, schema=_schema()))

@@ -41,7 +41,7 @@ def generate(trial: Trial, problems: list[Problem], step: int) -> list[Group]:
         problems, prompts, samples_P_G, completions_P_G, strict=True
     ):
         rollouts = [
-            Rollout(i, c, verify(c.text, problem.golds))
+            Rollout(i, c, verify(c.text, problem.golds, trial.config.evaluation.extraction))
             for i, c in zip(samples, completions, strict=True)
         ]
         groups.append(Group(problem, prompt, tuple(rollouts)))

@@ -113,7 +113,10 @@ def _labels(trial: Trial, directory: RunDirectory, watch: Watch, shared: Path | 
     if config.labels.folder:
         return find_labels(config, trial.checkpoint.digest)
     prompts = [trial.prompts[p.id] for p in trial.pool]
-    asked = Asked(trial.pool, prompts, config.labels, config.rollout.max_tokens, trial.stops)
+    asked = Asked(
+        trial.pool, prompts, config.labels, config.rollout.max_tokens, trial.stops,
+        config.evaluation.extraction,
+    )  # fmt: skip
     key = f"labels-{asked.key(trial.checkpoint.digest)}"
     home = shared or directory.path / SCRATCH
     parts = home / f"{key}-parts"
