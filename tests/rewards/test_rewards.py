@@ -71,17 +71,17 @@ def test_correct_is_recorded_beside_every_reward():
 
 
 def test_unknown_is_never_zero():
-    texts = ["\\boxed{x+1}", "\\boxed{7}", "no"]  # against a gold of 1+x only algebra could tell
-    assert rewards_of("ground_truth", texts, gold="1+x") == [None, None, 0]
-    assert rewards_of("format", texts, gold="1+x") == [1, 1, 0]
-    assert rewards_of({"not": "ground_truth"}, texts, gold="1+x") == [None, None, 1]
+    texts, unreadable = ["\\boxed{x+1}", "\\boxed{7}", "no"], "\\div"
+    assert rewards_of("ground_truth", texts, gold=unreadable) == [None, None, 0]
+    assert rewards_of("format", texts, gold=unreadable) == [1, 1, 0]
+    assert rewards_of({"not": "ground_truth"}, texts, gold=unreadable) == [None, None, 1]
     both = {"all": ["ground_truth", "no_python"]}
-    assert rewards_of(both, texts, gold="1+x") == [None, None, 0]
+    assert rewards_of(both, texts, gold=unreadable) == [None, None, 0]
     # a part that is known to be 0 decides
-    assert rewards_of({"all": ["ground_truth", "python"]}, texts, gold="1+x") == [0, 0, 0]
+    assert rewards_of({"all": ["ground_truth", "python"]}, texts, gold=unreadable) == [0, 0, 0]
     total = {"weighted_sum": [[1, "ground_truth"], [1, "format"]]}
-    assert rewards_of(total, texts, gold="1+x") == [None, None, 0]
-    shuffled = rewards_of("shuffle(ground_truth)", texts, gold="1+x")
+    assert rewards_of(total, texts, gold=unreadable) == [None, None, 0]
+    shuffled = rewards_of("shuffle(ground_truth)", texts, gold=unreadable)
     assert sorted(map(str, shuffled)) == ["0.0", "None", "None"]
 
 

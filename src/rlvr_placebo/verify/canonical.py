@@ -78,8 +78,15 @@ _UNIT = re.compile(
     r"(?<=[0-9}).%])\s*\\(?:text|mbox|mathrm|textrm)\s*\{(?P<latex>[^{}0-9]*)\}"
     r"(?P<power>\s*\^\{?[23]\}?)?\s*$"
     r"|(?<=[0-9}])(?P<plain>(?:\s*(?:cm|mm|km|kg|ft|in|lb|oz|yd|hr|ml|mph|am|pm)| [msglh]|"
-    r"\s+(?!(?:and|or|hundred|thousand|million|billion|trillion|dozen)\b)[A-Za-z]{3,})"
+    r"\s+[A-Za-z]{3,})"
     r"(?:[ /][A-Za-z.]+)*(?:\s*\^\{?[23]\}?)?)\s*$",
+    re.IGNORECASE,
+)
+# Words behind a number that change it, or go on with it: no units.
+_NO_UNITS = re.compile(
+    r"\s*(?:and|or|hundred|thousand|million|billion|trillion|dozen|half|halves|third|quarter|fourth"
+    r"|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth|plus|minus|times|divided|over|by"
+    r"|squared|cubed|less|more|than|not|mod|factorial|choose|percentage points)s?\b",
     re.IGNORECASE,
 )
 _UNITS = {
@@ -128,6 +135,8 @@ def _without_unit(text: str) -> tuple[str, str]:
     if match is None or text.count("{") > 200:
         return text, ""
     words = (match["latex"] if match["latex"] is not None else match["plain"]) or ""
+    if _NO_UNITS.match(words):
+        return text, ""
     words = f"{words}{match['power'] or ''}"
     return text[: match.start()].rstrip(), _unit_name(words)
 
