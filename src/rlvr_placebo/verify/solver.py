@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Status
 from rlvr_placebo.verify.equivalence import Finding
 from rlvr_placebo.verify.worker import receive, send
@@ -41,9 +42,14 @@ class Solver:
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
         self._child = 0
+        atexit.register(self.close)
 
     def __call__(self, gold: str, answer: str) -> Finding:
-        """Judge a pair in canonical spelling; see :func:`rlvr_placebo.verify.algebra.solve`."""
+        """Judge a pair in canonical spelling; see :func:`rlvr_placebo.verify.algebra.solve`.
+
+        Raises:
+            PlaceboError: the worker cannot be started.
+        """
         with self._lock:
             if (gold, answer) in self._known:
                 self._known.move_to_end((gold, answer))
@@ -114,7 +120,7 @@ class Solver:
         home = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "rlvr_placebo.verify.worker"],
+            [sys.executable, "-P", "-m", "rlvr_placebo.verify.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -122,9 +128,14 @@ class Solver:
             env={**os.environ, "PYTHONPATH": path},
         )
         self._owner = os.getpid()
-        atexit.register(self.close)
         assert self._process.stdout is not None
-        self._meet(self._process.stdout.fileno())
+        try:
+            self._meet(self._process.stdout.fileno())
+        except EOFError:
+            raise PlaceboError(
+                "verifier: its worker does not start; `python -m rlvr_placebo.verify.worker` says "
+                "why"
+            ) from None
 
     def _meet(self, reader: int) -> None:
         """Wait until a child announces itself; what an earlier one still said is dropped."""
