@@ -96,8 +96,9 @@ def probe(
     rows, summary = [], []
     for index, share in enumerate(ask.shares):
         found = completions_of(engine, checkpoint.tokenizer, problems, share, ask.max_tokens)
-        rows += [_row(problem, share, c) for problem, c in zip(problems, found, strict=True)]
-        for name, values in _measures(problems, found).items():
+        part = [_row(problem, share, c) for problem, c in zip(problems, found, strict=True)]
+        rows += part
+        for name, values in _measures(part).items():
             summary.append({"share": share, "measure": name, **estimate(values, clusters)})
         progress("shares", index + 1, len(ask.shares) + 1)
     for name, values in _perplexities(checkpoint, problems, template).items():
@@ -122,15 +123,12 @@ def _row(problem: Problem, share: float, found: Continuation) -> dict[str, Any]:
     }
 
 
-def _measures(
-    problems: Sequence[Problem], found: Sequence[Continuation]
-) -> dict[str, list[float | None]]:
+def _measures(rows: Sequence[dict[str, Any]]) -> dict[str, list[float | None]]:
     """Values by problem; None where an answer could not be judged."""
-    judged = [c.judged(p).correct for p, c in zip(problems, found, strict=True)]
+    columns = {"word for word": "word_for_word", "ROUGE-L": "rouge_l", "right answer": "correct"}
     return {
-        "word for word": [float(c.word_for_word) for c in found],
-        "ROUGE-L": [c.rouge_l for c in found],
-        "right answer": [None if j is None else float(j) for j in judged],
+        name: [None if row[column] is None else float(row[column]) for row in rows]
+        for name, column in columns.items()
     }
 
 

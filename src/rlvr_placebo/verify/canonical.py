@@ -96,7 +96,6 @@ _UNITS = {
     "gram": "g", "kilogram": "kg", "liter": "l", "litre": "l", "degree": "", "dollar": "",
     "percent": "%",
 }  # fmt: skip
-_NO_WORD = re.compile(r"\s*[,.]?\s*$")
 
 
 def strip_wrapping(text: str) -> str:

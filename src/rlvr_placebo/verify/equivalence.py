@@ -84,14 +84,16 @@ def _found(*, correct: bool, rule: str) -> Finding:
 
 def _same(gold: str, answer: str, solver: Solver, depth: int) -> Finding:
     """Judge two texts in canonical spelling."""
-    for rule in (_text, _numbers, _words, _names, _parts):
-        finding = rule(gold, answer, solver, depth)
-        if finding is not None:
+    for rule in (_text, _numbers, _words):
+        if finding := rule(gold, answer):
+            return finding
+    for rule in (_names, _parts):
+        if finding := rule(gold, answer, solver, depth):
             return finding
     return solver(gold, answer)
 
 
-def _text(gold: str, answer: str, solver: Solver, depth: int) -> Finding | None:
+def _text(gold: str, answer: str) -> Finding | None:
     """The same text, but for case in words; a list that goes on ("…") is compared as text alone."""
     if not answer:
         return _found(correct=False, rule="text")
@@ -107,7 +109,7 @@ def _squeezed(text: str) -> str:
     return re.sub(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])", "", unwrapped(text))
 
 
-def _numbers(gold: str, answer: str, solver: Solver, depth: int) -> Finding | None:
+def _numbers(gold: str, answer: str) -> Finding | None:
     """Two numbers; or a number beside what cannot be one."""
     gold, answer = unwrapped(gold), unwrapped(answer)
     one, other = read_number(gold), read_number(answer)
@@ -162,26 +164,12 @@ def may_be_a_number(text: str) -> bool:
 _WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|['. -])*")
 _SHORT = frozenset({"yes", "no", "odd", "all", "one", "two", "six", "ten", "red", "none", "true"})
 _LETTERS = frozenset(
-    [
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "theta",
-        "lambda",
-        "mu",
-        "sigma",
-        "phi",
-        "omega",
-        "tau",
-        "rho",
-        "infinity",
-    ]
-)
+    {"alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "mu", "sigma", "phi",
+     "omega", "tau", "rho", "infinity"}
+)  # fmt: skip
 
 
-def _words(gold: str, answer: str, solver: Solver, depth: int) -> Finding | None:
+def _words(gold: str, answer: str) -> Finding | None:
     """Words against anything: the same words, whatever their case."""
     one, other = _as_words(gold), _as_words(answer)
     if one and other:
@@ -262,9 +250,8 @@ def _parts(gold: str, answer: str, solver: Solver, depth: int) -> Finding | None
 
 
 def _rule(collection: Collection) -> str:
-    return {"list": "list", "set": "set", "union": "union", "matrix": "matrix"}.get(
-        collection.kind, "tuple"
-    )
+    kind = collection.kind
+    return kind if kind in ("list", "set", "union", "matrix") else "tuple"
 
 
 def _relations(gold: str, answer: str) -> bool:
