@@ -87,7 +87,7 @@ class Eval:
     extraction: str = "none"
     """Where no answer is stated: none, or last_number (as the paper's code does)."""
     resume: bool = False
-    """Start again what was killed in --out."""
+    """Go on with what was killed in --out."""
 
     def run(self) -> None:
         """Evaluate and print accuracy with its error."""
@@ -127,7 +127,7 @@ class Probe:
     max_tokens: int = 96
     """For the answer, behind what is hidden."""
     resume: bool = False
-    """Start again what was killed in --out."""
+    """Go on with what was killed in --out."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -177,13 +177,16 @@ class Prompts:
         one_thread()
         from rlvr_placebo.cli.progress import Display
         from rlvr_placebo.cli.tables import print_prompts
+        from rlvr_placebo.evaluate.contract import EvaluationConfig
         from rlvr_placebo.text.templates import TEMPLATES
-        from rlvr_placebo.train.prompts import Sweep, sweep_prompts
+        from rlvr_placebo.train.prompts import sweep_prompts
 
-        sweep = Sweep(self.benchmark, self.templates or tuple(TEMPLATES), self.temperatures,
-                      self.samples, self.max_tokens, self.seed)  # fmt: skip
+        how = EvaluationConfig(
+            (self.benchmark,), 0, self.temperatures, self.samples, self.max_tokens, self.seed
+        )
+        templates = self.templates or tuple(TEMPLATES)
         with Display(0) as display:
-            found = sweep_prompts(self.model, sweep, self.out, self.resume, display)
+            found = sweep_prompts(self.model, how, templates, self.out, self.resume, display)
         print_prompts(found, self.out)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,25 @@ def write_table(path: Path, table: pa.Table) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def kept(path: Path | None, schema: pa.Schema, make: Callable[[], pa.Table]) -> pa.Table:
+    """A part of long work: made and left at ``path``, or read where a killed run has left it.
+
+    Args:
+        path: without one the part is made and not kept.
+        schema: what a whole part has; anything else that lies there is made anew.
+        make: does the work.
+    """
+    if path is None:
+        return make()
+    try:
+        if path.exists() and (table := read_table(path)).schema.equals(schema):
+            return table
+    except PlaceboError:
+        pass  # damaged: made anew
+    write_table(path, make())
+    return read_table(path)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@
     checkpoints/checkpoint-<step>/   Hugging Face format              │ and resumed in between
     result.json          names the final checkpoint; checksums of all ┘
     timings.jsonl, environment.json   dates, durations, host: outside the checksums
-    state.safetensors    only while unfinished: what a resumed run goes on from
+    state.safetensors, parts/   only while unfinished: what a resumed run goes on from
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ OWN_FILES = ("config.json", "metrics.jsonl", "environment.json", "result.json", 
              STATE)  # fmt: skip
 UNCHECKED = ("timings.jsonl", "environment.json", "result.json", STATE)
 FOLDERS = ("rollouts", "evaluations", "checkpoints")
+PARTS = "parts"  # of long work that is under way; gone when it is done
 
 
 class RunDirectory:
@@ -95,6 +96,7 @@ class RunDirectory:
 
     def finish(self, result: Mapping[str, object]) -> None:
         """Write ``result.json`` with the checksums of every checked file, and drop the state."""
+        shutil.rmtree(self.path / PARTS, ignore_errors=True)
         document = {**result, "schema": SCHEMA, "checksums": self.checksums()}
         write_json(self.path / "result.json", document)
         (self.path / STATE).unlink(missing_ok=True)
@@ -105,7 +107,10 @@ class RunDirectory:
         """Relative paths of every file that must be byte-identical when the run is repeated."""
         files = (p for p in self.path.rglob("*") if p.is_file())
         names = (p.relative_to(self.path).as_posix() for p in files)
-        return sorted(n for n in names if n not in UNCHECKED and not n.endswith(".partial"))
+        return sorted(
+            n for n in names
+            if n not in UNCHECKED and not n.endswith(".partial") and not n.startswith(f"{PARTS}/")
+        )  # fmt: skip
 
     def checksums(self) -> dict[str, str]:
         """SHA-256 of every checked file; a file is read again only when it has changed."""

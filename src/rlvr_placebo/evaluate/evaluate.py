@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rlvr_placebo.behaviours.detectors import BEHAVIOURS, label, words
+from rlvr_placebo.core.files import digest, kept
 from rlvr_placebo.core.records import Completion, Problem
 from rlvr_placebo.core.seeds import seed_for
 from rlvr_placebo.evaluate.contract import Contract, Decoding
@@ -28,8 +31,11 @@ def evaluate(
     prompts: Sequence[Sequence[int]],
     contract: Contract,
     progress: Progress = lambda done, total: None,
+    scratch: Path | None = None,
 ) -> pa.Table:
     """Generate and judge every sample of a contract.
+
+    Killed and called again with the same ``scratch`` folder, it goes on where it was.
 
     Args:
         engine: holds the model.
@@ -37,28 +43,34 @@ def evaluate(
         prompts: token ids of each problem's prompt, under the contract's template.
         contract: what is measured.
         progress: called after every block of problems.
+        scratch: a folder for finished blocks; the caller removes it when the table is safe.
 
     Returns:
         One row per sample; see :func:`sample_row` for the columns.
     """
     import pyarrow as pa
 
-    rows: list[dict[str, Any]] = []
+    def make(decoding: Decoding, block: slice) -> pa.Table:
+        sampling = Sampling(decoding.temperature, 1.0, contract.max_tokens, contract.stop_texts)
+        seeds = [_seeds(contract, problem, decoding) for problem in problems[block]]
+        groups = engine.generate(prompts[block], sampling, seeds)
+        rows = [
+            sample_row(contract, problem, decoding.temperature, i, completion)
+            for problem, group in zip(problems[block], groups, strict=True)
+            for i, completion in enumerate(group)
+        ]
+        return pa.Table.from_pylist(rows, schema=_schema())
+
+    parts: list[pa.Table] = []
     total = len(problems) * sum(d.samples for d in contract.decodings)
     for decoding in contract.decodings:
-        block = max(1, BLOCK // decoding.samples)
-        sampling = Sampling(decoding.temperature, 1.0, contract.max_tokens, contract.stop_texts)
-        for start in range(0, len(problems), block):
-            part = problems[start : start + block]
-            seeds = [_seeds(contract, problem, decoding) for problem in part]
-            groups = engine.generate(prompts[start : start + block], sampling, seeds)
-            for problem, group in zip(part, groups, strict=True):
-                rows += [
-                    sample_row(contract, problem, decoding.temperature, i, completion)
-                    for i, completion in enumerate(group)
-                ]
-            progress(len(rows), total)
-    return pa.Table.from_pylist(rows, schema=_schema())
+        size = max(1, BLOCK // decoding.samples)
+        for start in range(0, len(problems), size):
+            name = f"{digest(contract.as_dict())}-{decoding.temperature:g}-{start:06d}.parquet"
+            work = partial(make, decoding, slice(start, start + size))
+            parts.append(kept(scratch and scratch / name, _schema(), work))
+            progress(sum(p.num_rows for p in parts), total)
+    return pa.concat_tables(parts).combine_chunks()
 
 
 def _schema() -> pa.Schema:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.files import kept
 from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.statistics import Estimate, clustered_mean, interval, share_interval
 from rlvr_placebo.evaluate.completion import Continuation, completions_of
@@ -22,6 +25,9 @@ from rlvr_placebo.model.logprobs import TokenRows, token_statistics
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.rollout.protocol import check_length
 from rlvr_placebo.text.templates import Template, render
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SHARES = (0.8, 0.6, 0.4)  # of a problem's words that are shown
 ROWS = 64  # texts scored at once
@@ -77,34 +83,63 @@ def probe(
     template: Template,
     ask: Ask,
     progress: Progress,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    scratch: Path,
+) -> tuple[list[dict[str, Any]], pa.Table]:
     """Probe one benchmark.
+
+    Killed and called again with the same ``scratch`` folder, it goes on behind the last share.
 
     Args:
         checkpoint: the model.
         problems: the benchmark.
         template: the prompt under which the gold answer is scored.
         ask: the shares and lengths.
-        progress: hears of problems.
+        progress: hears of shares.
+        scratch: a folder for this benchmark's parts; the caller removes it.
 
     Returns:
         A summary, one entry per share and measure with its interval; and one row per problem and
         share.
     """
+    import pyarrow as pa
+
     engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
     clusters = [p.cluster for p in problems]
-    rows, summary = [], []
-    for index, share in enumerate(ask.shares):
+
+    def make(share: float) -> pa.Table:
         found = completions_of(engine, checkpoint.tokenizer, problems, share, ask.max_tokens)
-        part = [_row(problem, share, c) for problem, c in zip(problems, found, strict=True)]
-        rows += part
-        for name, values in _measures(part).items():
+        rows = [_row(problem, share, c) for problem, c in zip(problems, found, strict=True)]
+        return pa.Table.from_pylist(rows, schema=_schema())
+
+    parts, summary = [], []
+    for index, share in enumerate(ask.shares):
+        parts.append(kept(scratch / f"{share:g}.parquet", _schema(), partial(make, share)))
+        for name, values in _measures(parts[-1].to_pylist()).items():
             summary.append({"share": share, "measure": name, **estimate(values, clusters)})
         progress("shares", index + 1, len(ask.shares) + 1)
     for name, values in _perplexities(checkpoint, problems, template).items():
         summary.append({"share": 1.0, "measure": name, **estimate(values, clusters)})
     progress("shares", len(ask.shares) + 1, len(ask.shares) + 1)
-    return summary, rows
+    return summary, pa.concat_tables(parts).combine_chunks()
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            "problem_id": pa.string(),
+            "cluster": pa.string(),
+            "share": pa.float64(),
+            "hidden": pa.string(),
+            "written": pa.string(),
+            "hidden_numbers": pa.int32(),
+            "word_for_word": pa.bool_(),
+            "rouge_l": pa.float64(),
+            "correct": pa.bool_(),
+            "status": pa.string(),
+        }
+    )
 
 
 def _row(problem: Problem, share: float, found: Continuation) -> dict[str, Any]:

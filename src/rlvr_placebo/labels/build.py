@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import read_table, write_table
-from rlvr_placebo.core.rundir import RunDirectory, claim
+from rlvr_placebo.core.rundir import PARTS, RunDirectory, claim
 from rlvr_placebo.labels.votes import FILE, MOST, Asked, LabelsConfig, is_labels, sample_votes
 from rlvr_placebo.model.checkpoint import load
 from rlvr_placebo.rollout.native import NativeEngine
@@ -67,11 +66,10 @@ def build_labels(
             return read_table(out / FILE)
         asked = Asked(problems, prompts, how, request.max_tokens, template.stops)
         engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
-        parts = out / "parts"
+        parts = out / PARTS
         table = sample_votes(engine, asked, parts, lambda done, total: progress("problems", done,
                                                                                total))  # fmt: skip
         write_table(out / FILE, table)
-        shutil.rmtree(parts, ignore_errors=True)
         directory.finish({"problems": len(problems)})
         return table
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr_placebo.analysis.labels import read_votes
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.files import digest, read_table, write_table
+from rlvr_placebo.core.files import digest, kept
 from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.seeds import generator_for, seed_for
 from rlvr_placebo.rollout.protocol import Engine, Sampling
@@ -103,33 +104,27 @@ def sample_votes(
     """
     import pyarrow as pa
 
+    def make(block: slice) -> pa.Table:
+        problems = asked.problems[block]
+        seeds = [
+            [seed_for(asked.how.seed, 0, p.id, i, "labels") for i in range(asked.how.samples)]
+            for p in problems
+        ]
+        groups = engine.generate(asked.prompts[block], sampling, seeds)
+        rows = [
+            _row(problem, [extract_answer(c.text, asked.extraction) for c in group])
+            for problem, group in zip(problems, groups, strict=True)
+        ]
+        return pa.Table.from_pylist(rows, schema=_schema())
+
     parts = []
     block = max(1, BLOCK // asked.how.samples)
     sampling = Sampling(asked.how.temperature, 1.0, asked.max_tokens, asked.stops)
     for start in range(0, len(asked.problems), block):
-        path = scratch / f"part-{start:06d}.parquet"
-        if not _whole(path):
-            problems = asked.problems[start : start + block]
-            seeds = [
-                [seed_for(asked.how.seed, 0, p.id, i, "labels") for i in range(asked.how.samples)]
-                for p in problems
-            ]
-            groups = engine.generate(asked.prompts[start : start + block], sampling, seeds)
-            rows = [
-                _row(problem, [extract_answer(c.text, asked.extraction) for c in group])
-                for problem, group in zip(problems, groups, strict=True)
-            ]
-            write_table(path, pa.Table.from_pylist(rows, schema=_schema()))
-        parts.append(read_table(path))
+        work = partial(make, slice(start, start + block))
+        parts.append(kept(scratch / f"part-{start:06d}.parquet", _schema(), work))
         progress(min(start + block, len(asked.problems)), len(asked.problems))
     return pa.concat_tables(parts)
-
-
-def _whole(path: Path) -> bool:
-    try:
-        return path.exists() and read_table(path).schema.equals(_schema())
-    except PlaceboError:
-        return False
 
 
 def is_labels(table: pa.Table) -> bool:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from rlvr_placebo.analysis.summary import summarize
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import read_table, write_atomic, write_table
-from rlvr_placebo.core.rundir import RunDirectory
+from rlvr_placebo.core.rundir import PARTS, RunDirectory
 from rlvr_placebo.evaluate.evaluate import evaluate
 from rlvr_placebo.labels.votes import FILE, Asked, attach, permute_golds, sample_votes
 from rlvr_placebo.rewards.registry import BENCHMARK
@@ -40,11 +40,14 @@ def evaluate_after(
     started = time.perf_counter()
     path = directory.path / f"evaluations/step-{step:06d}.parquet"
     if shared is None:
-        write_table(path, _measure(trial, step, watch))
+        write_table(path, _measure(trial, step, watch, directory.path / PARTS))
     else:
         key = f"baseline-{trial.baseline_key}"
-        made = once(shared, key, lambda: _measure(trial, step, watch))
+        parts = shared / f"{key}-parts"
+        made = once(shared, key, lambda: _measure(trial, step, watch, parts))
+        shutil.rmtree(parts, ignore_errors=True)
         write_atomic(path, made.read_bytes())
+    shutil.rmtree(directory.path / PARTS, ignore_errors=True)
     summary = summarize(read_table(path))
     contracts = [b.contract.as_dict() for b in trial.benchmarks]
     record = {"kind": "evaluation", "step": step, "contracts": contracts, "summary": summary}
@@ -55,9 +58,16 @@ def evaluate_after(
 
 
 def measure(
-    engine: Engine, benchmarks: Sequence[Benchmark], watch: Watch, what: str = "evaluation"
+    engine: Engine,
+    benchmarks: Sequence[Benchmark],
+    watch: Watch,
+    scratch: Path,
+    what: str = "evaluation",
 ) -> pa.Table:
-    """Evaluate what the engine holds on every benchmark; one row per sample."""
+    """Evaluate what the engine holds on every benchmark; one row per sample.
+
+    What is done lies in ``scratch`` until the caller, who has written the table, removes it.
+    """
 
     def on(benchmark: Benchmark) -> pa.Table:
         return evaluate(
@@ -68,15 +78,17 @@ def measure(
             lambda done, total: watch.progress(
                 f"{what} on {benchmark.contract.benchmark}", done, total
             ),
+            scratch,
         )
 
     return pa.concat_tables([on(b) for b in benchmarks])
 
 
-def _measure(trial: Trial, step: int, watch: Watch) -> pa.Table:
+def _measure(trial: Trial, step: int, watch: Watch, scratch: Path) -> pa.Table:
     """Evaluate the weights as they are after ``step``."""
     trial.engine.load_weights(trial.learner.model.state_dict(), trial.learner.updates_done)
-    return measure(trial.engine, trial.benchmarks, watch, f"evaluation after step {step}")
+    what = f"evaluation after step {step}"
+    return measure(trial.engine, trial.benchmarks, watch, scratch / f"step-{step}", what)
 
 
 def label_pool(trial: Trial, directory: RunDirectory, watch: Watch, shared: Path | None) -> Trial:
@@ -93,7 +105,7 @@ def label_pool(trial: Trial, directory: RunDirectory, watch: Watch, shared: Path
         path = directory.path / FILE
         if not path.exists():
             write_atomic(path, _labels(trial, directory, watch, shared).read_bytes())
-        shutil.rmtree(directory.path / SCRATCH, ignore_errors=True)
+        shutil.rmtree(directory.path / PARTS, ignore_errors=True)
         pool, dropped = attach(pool, read_table(path), config.labels.wrong_answers)
         for reason, count in asdict(dropped).items():
             if count:
@@ -102,9 +114,6 @@ def label_pool(trial: Trial, directory: RunDirectory, watch: Watch, shared: Path
     pool = pool[: config.pool_size] if config.pool_size else pool
     check_pool(config, len(pool))
     return replace(trial, pool=pool)
-
-
-SCRATCH = "labels"  # of a run's directory: labels that are being made
 
 
 def _labels(trial: Trial, directory: RunDirectory, watch: Watch, shared: Path | None) -> Path:
@@ -118,7 +127,7 @@ def _labels(trial: Trial, directory: RunDirectory, watch: Watch, shared: Path | 
         config.evaluation.extraction,
     )  # fmt: skip
     key = f"labels-{asked.key(trial.checkpoint.digest)}"
-    home = shared or directory.path / SCRATCH
+    home = shared or directory.path / PARTS
     parts = home / f"{key}-parts"
 
     def make() -> pa.Table:

@@ -7,7 +7,6 @@ that the best of many is not the luckiest of many.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +14,37 @@ import pyarrow as pa
 
 from rlvr_placebo.analysis.summary import summarize
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.files import digest, read_table, write_json, write_table
+from rlvr_placebo.core.files import digest, write_table
 from rlvr_placebo.core.records import Problem
-from rlvr_placebo.core.rundir import claim
+from rlvr_placebo.core.rundir import PARTS, RunDirectory
 from rlvr_placebo.core.statistics import Estimate, interval
 from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
 from rlvr_placebo.model.checkpoint import Checkpoint, load
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.rollout.protocol import check_length
+from rlvr_placebo.text.templates import get_template
 from rlvr_placebo.train.evaluations import measure
-from rlvr_placebo.train.trial import Benchmark, environment, make_benchmarks
+from rlvr_placebo.train.standalone import documented
+from rlvr_placebo.train.trial import Benchmark, make_benchmarks
 from rlvr_placebo.train.watch import Watch
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """What is tried. Example: ``Sweep("pocket-fresh@3", ("plain", "boxed"), (0.0, 1.0))``.
-
-    Attributes:
-        benchmark: the development set; its clusters are dealt to two halves.
-        templates: to try; one that the model cannot render is left out, and said.
-        temperatures: to try with each.
-        samples: per problem at temperatures above 0.
-        max_tokens: the longest completion.
-        seed: of all decoding.
-    """
-
-    benchmark: str
-    templates: tuple[str, ...]
-    temperatures: tuple[float, ...] = (0.0, 1.0)
-    samples: int = 4
-    max_tokens: int = 96
-    seed: int = 0
-
-
 def sweep_prompts(
-    model: str, sweep: Sweep, out: Path, resume: bool, watch: Watch
+    model: str,
+    how: EvaluationConfig,
+    templates: Sequence[str],
+    out: Path,
+    resume: bool,
+    watch: Watch,
 ) -> dict[str, Any]:
     """Evaluate an untrained model under every template and temperature; choose, then score.
 
     Args:
         model: family, folder or hub id.
-        sweep: what is tried.
+        how: the development set (one benchmark) and how it is decoded.
+        templates: to try; one that the model cannot render is left out, and said.
         out: directory for samples and ``prompts.json``.
-        resume: go on with a sweep that was killed there: templates that are done are kept.
+        resume: go on with a sweep that was killed there.
         watch: hears of progress.
 
     Returns:
@@ -67,51 +53,43 @@ def sweep_prompts(
     Raises:
         PlaceboError: a mistake in the arguments, or a directory that is in use.
     """
-    how = EvaluationConfig(
-        (sweep.benchmark,), 0, sweep.temperatures, sweep.samples, sweep.max_tokens, sweep.seed
-    )
     check_evaluation(how)
-    if not sweep.templates or len(set(sweep.templates)) < len(sweep.templates):
+    if not templates or len(set(templates)) < len(templates):
         raise PlaceboError("prompts: name at least one template, and none twice")
     checkpoint = load(model)
-    ready, left_out = _ready(checkpoint, sweep, how)
+    ready, left_out = _ready(checkpoint, how, templates)
     contracts = {name: b.contract.as_dict() for name, b in ready.items()}
-    config = {"model": model, "model_digest": checkpoint.digest, "contracts": contracts,
-              "sweep": asdict(sweep)}  # fmt: skip
-    with claim(out, config, resume) as directory:
-        if directory.finished:
-            directory.must_be_whole()
-            return directory.read_json("prompts.json")
-        write_json(out / "environment.json", environment())
+    config = {"model": model, "model_digest": checkpoint.digest, "contracts": contracts}
+
+    def work(directory: RunDirectory) -> dict[str, Any]:
         engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
         cells = []
         for name, benchmark in ready.items():
-            path = out / f"samples-{digest(name)}.parquet"
-            if not path.exists():
-                write_table(path, measure(engine, [benchmark], watch, f"template {name}"))
-            cells += _cells(name, read_table(path), halves(benchmark.problems))
-        document = {"model": model, "benchmark": sweep.benchmark, "cells": cells,
-                    "left_out": left_out, "chosen": _chosen(cells)}  # fmt: skip
-        write_json(out / "prompts.json", document)
-        directory.finish({"templates": list(ready)})
-        return directory.read_json("prompts.json")
+            scratch = directory.path / PARTS
+            table = measure(engine, [benchmark], watch, scratch, f"template {name}")
+            write_table(directory.path / f"samples-{digest(name)}.parquet", table)
+            cells += _cells(name, table, halves(benchmark.problems))
+        return {"model": model, "benchmark": how.benchmarks[0], "cells": cells,
+                "left_out": left_out, "chosen": _chosen(cells)}  # fmt: skip
+
+    return documented(out, config, resume, "prompts.json", work)
 
 
 def _ready(
-    checkpoint: Checkpoint, sweep: Sweep, how: EvaluationConfig
+    checkpoint: Checkpoint, how: EvaluationConfig, templates: Sequence[str]
 ) -> tuple[dict[str, Benchmark], dict[str, str]]:
     """The templates that the model can render, and why it cannot the others."""
     ready, left_out = {}, {}
-    for name in sweep.templates:
+    for name in templates:
         try:
-            (ready[name],) = make_benchmarks(how.benchmarks, name, checkpoint.tokenizer, how)
+            (ready[name],) = make_benchmarks(how, get_template(name), checkpoint.tokenizer)
         except PlaceboError as error:
             if "chat template" not in str(error):
                 raise
             left_out[name] = str(error)
             continue
         positions = checkpoint.model.architecture.max_positions
-        check_length(ready[name].prompts, sweep.max_tokens, positions)
+        check_length(ready[name].prompts, how.max_tokens, positions)
     if not ready:
         raise PlaceboError(f"prompts: no template is left: {'; '.join(left_out.values())}")
     return ready, left_out

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from rlvr_placebo.analysis.summary import summarize
 from rlvr_placebo.core.files import digest, write_json, write_table
-from rlvr_placebo.core.rundir import claim
+from rlvr_placebo.core.rundir import PARTS, RunDirectory, claim
 from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
 from rlvr_placebo.evaluate.probe import Ask, check_probe, check_problems, probe
 from rlvr_placebo.model.checkpoint import load
@@ -34,7 +33,7 @@ def evaluate_model(
         how: benchmarks, temperatures, samples, seed.
         template: name of the prompt template.
         out: directory for samples, summary and result.
-        resume: start again an evaluation that was killed there.
+        resume: go on with an evaluation that was killed there.
         watch: hears of progress.
 
     Returns:
@@ -45,7 +44,7 @@ def evaluate_model(
     """
     check_evaluation(how)
     checkpoint = load(model)
-    benchmarks = make_benchmarks(how.benchmarks, template, checkpoint.tokenizer, how)
+    benchmarks = make_benchmarks(how, get_template(template), checkpoint.tokenizer)
     positions = checkpoint.model.architecture.max_positions
     for benchmark in benchmarks:
         check_length(benchmark.prompts, how.max_tokens, positions)
@@ -58,7 +57,7 @@ def evaluate_model(
         directory.rewind(-1)
         write_json(out / "environment.json", environment())
         engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
-        table = measure(engine, benchmarks, watch)
+        table = measure(engine, benchmarks, watch, out / PARTS)
         write_table(out / "evaluations/step-000000.parquet", table)
         summary = summarize(table)
         record = {"kind": "evaluation", "step": 0, "contracts": contracts, "summary": summary}
@@ -74,7 +73,7 @@ def probe_model(model: str, ask: Ask, out: Path, resume: bool, watch: Watch) -> 
         model: family, folder or hub id.
         ask: benchmarks, template, shares and lengths.
         out: directory for continuations and ``probe.json``.
-        resume: start again a probe that was killed there.
+        resume: go on with a probe that was killed there.
         watch: hears of progress.
 
     Returns:
@@ -97,17 +96,34 @@ def probe_model(model: str, ask: Ask, out: Path, resume: bool, watch: Watch) -> 
         "probe": asdict(ask),
         "verifier": VERSION,
     }
-    with claim(out, config, resume) as directory:
-        if directory.finished:
-            directory.must_be_whole()
-            return directory.read_json("probe.json")
-        write_json(out / "environment.json", environment())
+
+    def work(directory: RunDirectory) -> dict[str, Any]:
         found = {}
         for name, asked in problems.items():
-            summary, rows = probe(checkpoint, asked, chosen, ask, watch.progress)
-            found[name] = summary
-            table = pa.Table.from_pylist(rows)
-            write_table(out / f"continuations-{digest(name)}.parquet", table)
-        write_json(out / "probe.json", {"model": model, "benchmarks": found})
-        directory.finish({"benchmarks": list(problems)})
-        return directory.read_json("probe.json")
+            scratch = directory.path / PARTS / digest(name)
+            found[name], table = probe(checkpoint, asked, chosen, ask, watch.progress, scratch)
+            write_table(directory.path / f"continuations-{digest(name)}.parquet", table)
+        return {"model": model, "benchmarks": found}
+
+    return documented(out, config, resume, "probe.json", work)
+
+
+def documented(
+    out: Path,
+    config: Mapping[str, object],
+    resume: bool,
+    name: str,
+    work: Callable[[RunDirectory], dict[str, Any]],
+) -> dict[str, Any]:
+    """Do work whose result is one JSON document, in a directory of its own, once.
+
+    Returns:
+        The document as it was read back; where the work was done before, without doing it.
+    """
+    with claim(out, config, resume) as directory:
+        if not directory.finished:
+            write_json(out / "environment.json", environment())
+            write_json(out / name, work(directory))
+            directory.finish({"document": name})
+        directory.must_be_whole()
+        return directory.read_json(name)

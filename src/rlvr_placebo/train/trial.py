@@ -35,7 +35,7 @@ from rlvr_placebo.rewards.user import missing_columns
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.text.duplicates import Shared, shared
 from rlvr_placebo.text.problems import content_hash, load_problems
-from rlvr_placebo.text.templates import get_template, render
+from rlvr_placebo.text.templates import Template, get_template, render
 from rlvr_placebo.text.tokenizer import Tokenizer
 from rlvr_placebo.train.config import RunConfig
 from rlvr_placebo.train.preflight import check_fit, check_pool, static_warnings
@@ -77,15 +77,14 @@ class Trial:
 
 
 def make_benchmarks(
-    names: Sequence[str], template: str, tokenizer: Tokenizer, how: EvaluationConfig
+    how: EvaluationConfig, template: Template, tokenizer: Tokenizer
 ) -> list[Benchmark]:
     """Load problem sets and render their prompts under one template."""
-    chosen = get_template(template)
     benchmarks = []
-    for name in names:
+    for name in how.benchmarks:
         problems = load_problems(name)
-        prompts = [render(p, chosen, tokenizer) for p in problems]
-        contract = make_contract(name, problems, chosen, tokenizer, how)
+        prompts = [render(p, template, tokenizer) for p in problems]
+        contract = make_contract(name, problems, template, tokenizer, how)
         benchmarks.append(Benchmark(problems, prompts, contract))
     return benchmarks
 
@@ -157,6 +156,7 @@ class Material:
     benchmarks: list[Benchmark]
     pool: list[Problem]
     prompts: dict[str, Prompt]
+    stops: tuple[str, ...]
     contents: dict[str, Any]
 
 
@@ -166,10 +166,9 @@ def gather(config: RunConfig, tokenizer: Tokenizer, model_digest: str, positions
     Raises:
         PlaceboError: problems are missing or do not fit the model, the labels or the reward.
     """
-    how = config.evaluation
-    benchmarks = make_benchmarks(how.benchmarks, config.template, tokenizer, how)
-    pool = load_pool(config, benchmarks)
     template = get_template(config.template)
+    benchmarks = make_benchmarks(config.evaluation, template, tokenizer)
+    pool = load_pool(config, benchmarks)
     prompts = {p.id: render(p, template, tokenizer) for p in pool}
     check_fit(config, len(pool), [*prompts.values(), *(p for b in benchmarks for p in b.prompts)],
               positions)  # fmt: skip
@@ -183,7 +182,7 @@ def gather(config: RunConfig, tokenizer: Tokenizer, model_digest: str, positions
         kept, _ = attach(pool, read_table(labels), config.labels.wrong_answers)
         check_pool(config, len(kept))
     contents = content(model_digest, pool, benchmarks, labels)
-    return Material(benchmarks, pool, prompts, contents)
+    return Material(benchmarks, pool, prompts, template.stops, contents)
 
 
 def find_content(config: RunConfig) -> dict[str, Any]:
@@ -219,7 +218,7 @@ def prepare(config: RunConfig) -> Trial:
         document=identity(config, found.contents),
         pool=found.pool,
         prompts=found.prompts,
-        stops=get_template(config.template).stops,
+        stops=found.stops,
         warnings=tuple(
             static_warnings(config, found.contents["trains_on_test"], duplicates(found))
         ),
