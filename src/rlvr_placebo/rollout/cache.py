@@ -1,10 +1,9 @@
-"""The key-value cache of the rollout engine: prompts once per group, then one slot per token."""
+"""The key-value cache of the rollout engine: a prompt's once for its whole group, a row's own."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from rlvr_placebo.model.architecture import Architecture
 from rlvr_placebo.model.decoder import Decoder, causal_attention
@@ -24,39 +23,52 @@ def rounded(length: int) -> int:
 
 
 class Cache:
-    """Keys and values of B rows, preallocated; row b has its tokens in slots 0 … length_b − 1.
+    """Keys and values of P prompts and of the B rows that complete them.
+
+    Rows of a prompt stand together and read its keys from one place. Column t of a row's own keys
+    is its t-th new token, so that all rows write the same column.
 
     Attributes:
-        keys: one tensor ``[B, K, S, E]`` per layer.
-        values: likewise.
-        lengths_B: tokens held by each row.
+        lengths_B: tokens held of each row, prompt included: the position of its next token.
     """
 
     def __init__(
-        self, keys: list[Tensor], values: list[Tensor], lengths_B: Tensor, slots: int
-    ) -> None:
-        """Take the prompts' keys and values; ``slots`` is the room for prompt and completion."""
-        self.keys = [self._widen(k, rounded(slots)) for k in keys]
-        self.values = [self._widen(v, rounded(slots)) for v in values]
-        self.lengths_B = lengths_B
-        self._prepare()
+        self, keys: list[Tensor], values: list[Tensor], lengths_P: Tensor, copies_P: Tensor,
+        room: int,
+    ) -> None:  # fmt: skip
+        """Take the prompts' keys and values, ``[P, K, T, E]`` per layer.
 
-    @staticmethod
-    def _widen(x_BKTE: Tensor, slots: int) -> Tensor:
-        rows, heads, filled, size = x_BKTE.shape
-        wide = x_BKTE.new_zeros((rows, heads, slots, size))
-        wide[:, :, :filled] = x_BKTE
-        return wide
+        Args:
+            keys: of the prompts, padded on the right.
+            values: likewise.
+            lengths_P: tokens of each prompt.
+            copies_P: rows wanted of each prompt.
+            room: new tokens of every row.
+        """
+        self._prompt_keys, self._prompt_values = keys, values
+        padding = torch.arange(keys[0].shape[2]) >= lengths_P[:, None]
+        self._hidden_P11T = torch.zeros(padding.shape).masked_fill(padding, -torch.inf)[
+            :, None, None
+        ]
+        self._prompt_B = torch.repeat_interleave(torch.arange(len(copies_P)), copies_P)
+        self.lengths_B = lengths_P[self._prompt_B]
+        self.written = 0
+        shape = (len(self.lengths_B), keys[0].shape[1], rounded(room), keys[0].shape[3])
+        self._keys = [k.new_zeros(shape) for k in keys]
+        self._values = [v.new_zeros(shape) for v in values]
+        self._deal()
 
-    def _prepare(self) -> None:
-        """Work out, once per token, where each row writes and which slots it may read."""
-        self._rows = torch.arange(len(self.lengths_B))
-        self._filled = rounded(int(self.lengths_B.max()) + 1)
-        slots = torch.arange(self._filled)
-        self._readable = (slots <= self.lengths_B[:, None])[:, None, None, :]
+    def _deal(self) -> None:
+        """Lay the rows out as prompts × places, where a prompt's rows share one matrix product."""
+        counts_P = torch.bincount(self._prompt_B, minlength=len(self._hidden_P11T))
+        first_P = counts_P.cumsum(0) - counts_P
+        self._places = max(int(counts_P.max()), MIN_ROWS)
+        rank_B = torch.arange(len(self._prompt_B)) - first_P[self._prompt_B]
+        self._place_B = self._prompt_B * self._places + rank_B
+        self._full = len(self._place_B) == len(counts_P) * self._places
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Write one new token per row, then attend to the row's own slots.
+        """Write one new token per row, then attend to the row's prompt and its own tokens.
 
         Args:
             layer: index of the layer.
@@ -64,34 +76,60 @@ class Cache:
             key: ``[B, K, 1, E]``.
             value: ``[B, K, 1, E]``.
         """
-        keys, values = self.keys[layer], self.values[layer]
-        keys[self._rows, :, self.lengths_B] = key[:, :, 0]
-        values[self._rows, :, self.lengths_B] = value[:, :, 0]
-        return functional.scaled_dot_product_attention(
-            query,
-            keys[:, :, : self._filled],
-            values[:, :, : self._filled],
-            attn_mask=self._readable,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
+        rows, heads, size = query.shape[0], query.shape[1], query.shape[3]
+        filled = rounded(self.written + 1)
+        keys, values = self._keys[layer], self._values[layer]
+        keys[:, :, self.written] = key[:, :, 0]
+        values[:, :, self.written] = value[:, :, 0]
+        query_BKRE = (query * size**-0.5).reshape(rows, keys.shape[1], -1, size)
+        own = torch.matmul(query_BKRE, keys[:, :, :filled].transpose(-1, -2))
+        own[..., self.written + 1 :] = -torch.inf
+        shared = self._together(query_BKRE) @ self._prompt_keys[layer].transpose(-1, -2)
+        shared = self._apart(shared.add_(self._hidden_P11T))
+        weights = torch.cat((shared, own), -1).softmax(-1)
+        slots = shared.shape[-1]
+        out = self._apart(self._together(weights[..., :slots]) @ self._prompt_values[layer])
+        out = out + torch.matmul(weights[..., slots:], values[:, :, :filled])
+        return out.reshape(rows, heads, 1, size)
+
+    def _together(self, x_BKRE: Tensor) -> Tensor:
+        """``[B, K, R, E]`` to ``[P, K, places · R, E]``; places without a row hold zeros."""
+        _, heads, repeats, size = x_BKRE.shape
+        if not self._full:
+            wide = x_BKRE.new_zeros((len(self._hidden_P11T) * self._places, heads, repeats, size))
+            x_BKRE = wide.index_copy_(0, self._place_B, x_BKRE)
+        apart = x_BKRE.view(-1, self._places, heads, repeats, size)
+        return apart.transpose(1, 2).reshape(len(apart), heads, -1, size)
+
+    def _apart(self, x_PKNE: Tensor) -> Tensor:
+        """The inverse of :meth:`_together`."""
+        prompts, heads, rows, size = x_PKNE.shape
+        x = x_PKNE.view(prompts, heads, self._places, -1, size).transpose(1, 2)
+        x = x.reshape(prompts * self._places, heads, rows // self._places, size)
+        return x if self._full else x.index_select(0, self._place_B)
 
     def advance(self) -> None:
         """Count the token just written in every row."""
+        self.written += 1
         self.lengths_B = self.lengths_B + 1
-        self._prepare()
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all rows but these: finished completions leave the batch."""
-        self.keys = [k[rows] for k in self.keys]
-        self.values = [v[rows] for v in self.values]
+        """Drop all rows but these (in ascending order), and prompts that none of them completes."""
+        self._keys = [k[rows] for k in self._keys]
+        self._values = [v[rows] for v in self._values]
         self.lengths_B = self.lengths_B[rows]
-        self._prepare()
+        left, self._prompt_B = torch.unique(self._prompt_B[rows], return_inverse=True)
+        if len(left) < len(self._hidden_P11T):
+            self._prompt_keys = [k[left] for k in self._prompt_keys]
+            self._prompt_values = [v[left] for v in self._prompt_values]
+            self._hidden_P11T = self._hidden_P11T[left]
+        self._deal()
 
 
 def prefill(
     model: Decoder, prompts_P: list[list[int]], copies_P: list[int], room: int
 ) -> tuple[Cache, Tensor]:
-    """Read each prompt once and copy its keys and values to the rows of its group.
+    """Read each prompt once, for all rows of its group.
 
     Args:
         model: the decoder.
@@ -112,13 +150,11 @@ def prefill(
     values: list[Tensor] = [torch.empty(0)] * a.layers
 
     def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        keys[layer], values[layer] = key, value
+        keys[layer], values[layer] = key.contiguous(), value.contiguous()
         return causal_attention(layer, query, key, value)
 
     hidden_PTD = model(tokens_PT, torch.arange(longest)[None], attend)
     last_PD = hidden_PTD[torch.arange(len(prompts_P)), lengths_P - 1]
     copies = torch.tensor(copies_P)
-    rows = torch.repeat_interleave(torch.arange(len(prompts_P)), copies)
-    cache = Cache([k[rows] for k in keys], [v[rows] for v in values], lengths_P[rows],
-                  longest + room)  # fmt: skip
-    return cache, last_PD[rows]
+    cache = Cache(keys, values, lengths_P, copies, room)
+    return cache, torch.repeat_interleave(last_PD, copies, 0)

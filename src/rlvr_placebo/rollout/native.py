@@ -132,7 +132,8 @@ class NativeEngine:
             if left == 0 or t + 1 == sampling.max_tokens:
                 break
             if left <= 0.8 * len(active) and len(active) > MIN_ROWS:
-                rows = torch.argsort(going_B, descending=True, stable=True)[: max(left, MIN_ROWS)]
+                rows = torch.argsort(going_B, descending=True, stable=True)
+                rows = rows[: max(left, MIN_ROWS)].sort().values
                 active, tokens_B = active[rows], tokens_B[rows]
                 cache.keep(rows)
             positions_B1 = cache.lengths_B[:, None]
