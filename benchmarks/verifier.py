@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rlvr_placebo.core.seeds import generator_for
-from rlvr_placebo.verify.canonical import canonical
+from rlvr_placebo.verify.canonical import _canonical
 from rlvr_placebo.verify.equivalence import Finding, compare
 from rlvr_placebo.verify.judge import judge, verify
 from rlvr_placebo.verify.solver import Solver
@@ -86,7 +86,7 @@ def speed(golds: list[str], count: int) -> None:
     every: dict[str, list[float]] = {"ours": [], "math-verify": []}
     for turn in range(ROUNDS + 1):
         pairs = ordinary(golds, count, turn)
-        canonical.cache_clear()
+        _canonical.cache_clear()
         for name, judge_pair in (("ours", judge), ("math-verify", plain)):
             seconds = timed(judge_pair, pairs)
             if turn:

@@ -176,7 +176,7 @@ SAME: dict[str, list[tuple[str, str]]] = {
         (r"\pi", "3.14159"),
         (r"\sqrt{2}", "1.41421"),
         (r"0.5x", r"\frac{x}{2}"),
-        (r"\cos 60^\circ + x", r"x+\cos 60"),
+        (r"\cos 60^\circ + x", r"x+\frac12"),
     ],
     "equations": [
         ("2x+4y-3=0", r"y=-\frac{1}{2}x+\frac{3}{4}"),

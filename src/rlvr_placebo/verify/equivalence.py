@@ -7,7 +7,7 @@ and the one that decided is named in the finding.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rlvr_placebo.core.records import Status
@@ -171,18 +171,28 @@ _LETTERS = frozenset(
 
 def _words(gold: str, answer: str) -> Finding | None:
     """Words against anything: the same words, whatever their case."""
+    if _CHOICE.fullmatch(gold) and answer[:1].isalpha() and _CHOSEN.fullmatch(answer):
+        return _choice(gold, answer)
     one, other = _as_words(gold), _as_words(answer)
     if one and other:
         return _found(correct=one == other, rule="words")
     if one or (other and not _NUMBER_WORDS & set(other.split())):
         return _found(correct=False, rule="words")
-    choice, chosen = _CHOICE.fullmatch(gold), _CHOICE.fullmatch(answer)
+    return _choice(gold, answer)
+
+
+def _choice(gold: str, answer: str) -> Finding | None:
+    """One of several answers, by its letter."""
+    choice, chosen = _CHOICE.fullmatch(gold), _CHOSEN.fullmatch(answer)
     if choice and chosen and (choice[1].isupper() or chosen[1].isupper()):
         return _found(correct=choice[1].upper() == chosen[1].upper(), rule="choice")
     return None
 
 
 _CHOICE = re.compile(r"\(?([A-Ja-j])[).:]?")
+_CHOSEN = re.compile(  # by its letter, perhaps with what stands there
+    r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer) )?\(?([A-Ja-j])[).:]?(?:(?<=[).:]) ?\S.*)?"
+)
 
 
 def _as_words(text: str) -> str:
@@ -198,22 +208,39 @@ def _as_words(text: str) -> str:
     return text.lower() if proper else ""
 
 
-_NAME = re.compile(
-    r"\([A-Za-z](?:, ?[A-Za-z])+\)"
-    r"|\{?\\?[A-Za-z]+(?:_\{?[A-Za-z0-9]+\}?)?(?: ?\([A-Za-z, ]+\))?'{0,2}\}?"
+_ATOM = (
+    r"\|?(?:m? ?\\(?:angle|triangle|overline|overrightarrow|vec|hat|bar|measuredangle) ?)?"
+    r"\{?\\?[A-Za-z]+\}?(?:_\{?[A-Za-z0-9]+\}?)?'{0,2}"
+    r"(?: ?\([A-Za-z0-9.]+(?:, ?[A-Za-z0-9.]+)*\))?\|?"
 )
+_NAME = re.compile(rf"\([A-Za-z](?:, ?[A-Za-z])+\)|{_ATOM}")
+_SUM = re.compile(rf"{_ATOM}(?: ?\+ ?{_ATOM})*")
 
 
 def _names(gold: str, answer: str, solver: Solver, depth: int) -> Finding | None:
     r"""``x = 5`` is 5, and ``x = 5`` again, but not ``y = 5``; ``x \in S`` is S."""
-    (name, value), (other, given) = _named(gold), _named(answer)
-    if not name and not other:
+    if depth >= 8:
         return None
+    (name, value), (other, given) = _named(gold), _named(answer)
     if name and other and name != other:
         return None if _equations(gold, answer) else _found(correct=False, rule="names")
+    if "=" in answer and "=" not in gold and not other:
+        return _chain(gold, answer, solver, depth)
     if (name and not other and "=" in answer) or (other and not name and "=" in gold):
         return None
-    return _same(value, given, solver, depth + 1) if depth < 8 else None
+    if _CHOICE.fullmatch(gold) and "(" in gold and other:
+        return _found(correct=False, rule="choice")
+    return _same(value, given, solver, depth + 1) if name or other else None
+
+
+def _chain(gold: str, answer: str, solver: Solver, depth: int) -> Finding | None:
+    """``m + n = 800 + 9 = 809`` is 809: all that is said to be equal must be, but for a name."""
+    parts = [part for part in split(answer, "=") if part]
+    if len(parts) < 2 or len(parts) > 6 or _relations(answer, answer) or "," in answer:
+        return None
+    ends = [i for i in (0, len(parts) - 1) if _SUM.fullmatch(parts[i])]
+    values = [part for i, part in enumerate(parts) if i not in ends[:1]]
+    return _all((_same(gold, value, solver, depth + 1) for value in values), "equation")
 
 
 def _equations(gold: str, answer: str) -> bool:
@@ -241,8 +268,10 @@ def _parts(gold: str, answer: str, solver: Solver, depth: int) -> Finding | None
     if len(one.items) != len(other.items) or not (one.kind == other.kind or loose):
         return None if _relations(gold, answer) else _found(correct=False, rule=_rule(one))
     if one.kind == "matrix":
-        rows = [_each(row_of(a).items, row_of(b).items, solver, depth)
-                for a, b in zip(one.items, other.items, strict=True)]  # fmt: skip
+        rows = (
+            _each(row_of(a).items, row_of(b).items, solver, depth)
+            for a, b in zip(one.items, other.items, strict=True)
+        )
         return _all(rows, _rule(one))
     if one.ordered:
         return _each(one.items, other.items, solver, depth, _rule(one))
@@ -266,16 +295,18 @@ def _each(
     if len(golds) != len(answers):
         return _found(correct=False, rule=rule)
     pairs = zip(golds, answers, strict=True)
-    return _all([_same(a, b, solver, depth + 1) for a, b in pairs], rule)
+    return _all((_same(a, b, solver, depth + 1) for a, b in pairs), rule)
 
 
-def _all(findings: Sequence[Finding], rule: str) -> Finding:
+def _all(findings: Iterable[Finding], rule: str) -> Finding:
     """All must be right: False if one is wrong, else unknown if one is unknown."""
-    for wanted in (False, None):
-        for finding in findings:
-            if finding.correct is wanted:
-                return Finding(wanted, finding.status, rule)
-    return _found(correct=True, rule=rule)
+    unknown: Finding | None = None
+    for finding in findings:
+        if finding.correct is False:
+            return Finding(False, finding.status, rule)
+        if finding.correct is None:
+            unknown = unknown or finding
+    return Finding(None, unknown.status, rule) if unknown else _found(correct=True, rule=rule)
 
 
 def _in_any_order(one: Collection, other: Collection, solver: Solver, depth: int) -> Finding:

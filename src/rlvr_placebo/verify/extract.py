@@ -1,5 +1,7 @@
 r"""Find the answer in a text: the last balanced ``\boxed{…}``, answer tags, "the answer is …".
 
+What stands behind ``</think>`` comes first: a box among the thoughts is no answer.
+
 Strict by default: a number that merely stands last in the text is not an answer. The fallback to
 it, which the code of arXiv 2506.10947 takes, must be asked for by name.
 """
@@ -13,6 +15,23 @@ _TAGGED = re.compile(r"<answer>((?:(?!</?answer>).){0,4000})</answer>", re.DOTAL
 _LAST_NUMBER = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?")
 FALLBACKS = ("none", "last_number")
 _ANSWER_IS = re.compile(r"\bthe (?:final )?answer is:?\s*([^\n]+)", re.IGNORECASE)
+
+
+_MATH = re.compile(r"\$([^$]+)\$|\\\((.+?)\\\)")
+_REST = re.compile(
+    r"\.(?:\s|$)|;|,?\s(?:since|because|as|which|so|where|when|for)\s", re.IGNORECASE
+)
+
+
+def _sentence(text: str) -> str:
+    """An answer without what is said behind it: a formula, else up to the end of its clause."""
+    text = text.strip()
+    if formula := _MATH.match(text):
+        behind = text[formula.end() :].lstrip(" .,")
+        if not behind or _REST.match(text[formula.end() :]) or behind[0].isupper():
+            return (formula[1] or formula[2]).strip()
+    end = _REST.search(text)
+    return (text[: end.start()] if end else text).strip().rstrip(".,").strip("$ ")
 
 
 def last_boxed(text: str) -> str | None:
@@ -54,6 +73,9 @@ def extract_answer(text: str, fallback: str = "none") -> str | None:
         fallback: of :data:`FALLBACKS`; ``last_number`` takes the last number of a text that states
             no answer.
     """
+    _, thought, said = text.rpartition("</think>")
+    if thought and (answer := extract_answer(said)):
+        return answer
     boxed = last_boxed(text)
     if boxed is not None:
         return boxed or None
@@ -62,7 +84,7 @@ def extract_answer(text: str, fallback: str = "none") -> str | None:
         return extract_answer(tagged[-1]) or tagged[-1].strip() or None
     stated = _ANSWER_IS.findall(text)
     if stated:
-        return stated[-1].strip().rstrip(".").strip("$ ") or None
+        return _sentence(stated[-1]) or None
     if fallback == "last_number":
         numbers = _LAST_NUMBER.findall(text)
         return numbers[-1] if numbers else None

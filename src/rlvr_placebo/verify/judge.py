@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from importlib.metadata import version
 
 from rlvr_placebo.core.records import Status, Verification
 from rlvr_placebo.verify.canonical import canonical
@@ -12,7 +13,10 @@ from rlvr_placebo.verify.extract import extract_answer, last_boxed
 from rlvr_placebo.verify.numbers import read_number
 from rlvr_placebo.verify.solver import Solver
 
-VERSION = "algebra-3"
+# Of the rules, and of the libraries that they end in: all of them decide.
+VERSION = "algebra-4, " + ", ".join(
+    f"{name} {version(name)}" for name in ("math-verify", "latex2sympy2_extended", "sympy")
+)
 
 
 @cache
@@ -22,7 +26,7 @@ def _solver() -> Solver:
 
 def judge(gold: str, answer: str) -> Finding:
     """Judge one answer against one gold, and say how; with algebra where that is needed."""
-    return compare(_bare(gold), answer, _solver())
+    return compare(_bare(gold), answer, _solver().item())
 
 
 def _bare(gold: str) -> str:
@@ -70,7 +74,8 @@ def verify_answer(answer: str | None, golds: Sequence[str], solver: Solver) -> V
         return Verification(None, Status.BAD_GOLD, answer)
     if answer is None:
         return Verification(False, Status.NO_ANSWER, None)
-    findings = [compare(_bare(gold), answer, solver) for gold in usable]
+    ask = solver.item()
+    findings = [compare(_bare(gold), answer, ask) for gold in usable]
     if any(f.correct for f in findings):
         return Verification(True, Status.OK, answer)
     unknown = next((f for f in findings if f.correct is None), None)

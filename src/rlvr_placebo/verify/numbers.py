@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import gcd
 
 _DIGITS = r"[0-9]{1,400}"
-_THOUSANDS = re.compile(r"[0-9]{1,3}(?:, ?[0-9]{3}){1,100}(?:\.[0-9]{0,400})?")
+_THOUSANDS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3}){1,100}(?:\.[0-9]{0,400})?")
 _SPACED_THOUSANDS = re.compile(r"[0-9]{1,3}(?: [0-9]{3}){1,100}(?:\.[0-9]{1,400})?")
 _PLAIN = re.compile(rf"{_DIGITS}(?:\.[0-9]{{0,400}})?|\.{_DIGITS}")
 _RATIO = re.compile(rf"({_DIGITS}) ?[/:] ?({_DIGITS})")
@@ -53,6 +53,7 @@ _WORDS: dict[str, int] = {
         ]
     )
 }
+_CLOCK = re.compile(r"(?:[01]?[0-9]|2[0-4]):[0-5][0-9]")
 AGREEMENT = Fraction(1, 10**5)  # to five significant digits
 
 
@@ -62,13 +63,17 @@ class Number:
 
     Attributes:
         value: exact.
-        decimal: written with a decimal point.
+        decimals: places behind the decimal point.
         percent: written with a percent sign; ``value`` is what stands before it.
+        clock: written as a time of day may be; it could be a ratio too.
+        colon: written with a colon, as a ratio or a time.
     """
 
     value: Fraction
-    decimal: bool
+    decimals: int
     percent: bool
+    clock: str = ""
+    colon: bool = False
 
 
 def read_number(text: str) -> Number | None:
@@ -82,7 +87,10 @@ def read_number(text: str) -> Number | None:
     value = _value(body)
     if value is None:
         return None
-    return Number(sign * value, "." in body, percent)
+    clock = body if _CLOCK.fullmatch(body) else ""
+    behind = body.partition(".")[2]
+    decimals = next((i for i, c in enumerate(behind) if not c.isdigit()), len(behind))
+    return Number(sign * value, decimals, percent, clock, ":" in body)
 
 
 def _sign(text: str) -> tuple[int, str]:
@@ -127,21 +135,35 @@ def _over(top: int, bottom: int) -> Fraction | None:
 def same_number(one: Number, other: Number) -> bool:
     """Whether two numbers are the same.
 
-    A percent sign may stand for a hundredth or for a mere unit (both 10 and 0.1 are 10 %). A
-    decimal stands for a number that has no finite decimal if they agree to five digits.
+    A percent sign may stand for a hundredth or, from 1 on, for a mere unit (10 % is both 0.1 and
+    10; 0.5 % is not 0.5). A decimal stands for a number that has no finite decimal if they agree to
+    five digits. What may be a time of day is the same time, or a ratio with the same value, but no
+    fraction.
     """
+    if one.clock or other.clock:
+        if one.clock and other.clock:
+            return one.clock.lstrip("0") == other.clock.lstrip("0")
+        return one.colon and other.colon and one.value == other.value
     if one.percent != other.percent:
         percent, plain = (one, other) if one.percent else (other, one)
-        exact = plain.value in (percent.value, percent.value / 100)
-        return exact or _rounded(percent, plain)
+        if plain.value == percent.value / 100:
+            return True
+        unit = abs(percent.value) >= 1 or percent.value == 0
+        return unit and (plain.value == percent.value or _rounded(percent, plain))
     return one.value == other.value or _rounded(one, other)
 
 
 def _rounded(one: Number, other: Number) -> bool:
-    if one.decimal == other.decimal:
+    if bool(one.decimals) == bool(other.decimals):
         return False
-    decimal, exact = (one.value, other.value) if one.decimal else (other.value, one.value)
-    return not terminates(exact) and abs(decimal - exact) <= AGREEMENT * abs(exact)
+    decimal, exact = (one, other.value) if one.decimals else (other, one.value)
+    difference = abs(decimal.value - exact)
+    return not terminates(exact) and agrees(decimal.value, decimal.decimals, difference)
+
+
+def agrees(decimal: Fraction, decimals: int, difference: float | Fraction) -> bool:
+    """Whether a decimal is what is left of a longer one: right to its last place, five digits."""
+    return difference < Fraction(1, 10**decimals) and difference <= AGREEMENT * abs(decimal)
 
 
 def terminates(value: Fraction) -> bool:

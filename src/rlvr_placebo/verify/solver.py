@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -24,12 +26,22 @@ SECONDS = 5.0  # per question
 START = 120.0  # seconds until a worker must have imported SymPy, on a busy machine
 REMEMBERED = 100_000
 
+_ALL: weakref.WeakSet[Solver] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for solver in list(_ALL):
+        solver._forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
 
 class Solver:
     """One worker process, started when first asked. Safe to share between threads.
 
     Attributes:
-        seconds: after so long a question is given up and the worker killed.
+        seconds: after so long an item is given up and the worker killed.
         asked: questions that went to the worker.
     """
 
@@ -43,9 +55,15 @@ class Solver:
         self._owner = 0
         self._child = 0
         atexit.register(self.close)
+        _ALL.add(self)
 
-    def __call__(self, gold: str, answer: str) -> Finding:
+    def __call__(self, gold: str, answer: str, seconds: float | None = None) -> Finding:
         """Judge a pair in canonical spelling; see :func:`rlvr_placebo.verify.algebra.solve`.
+
+        Args:
+            gold: the right answer.
+            answer: the given one.
+            seconds: a shorter limit than the usual one; a time-out under it is not remembered.
 
         Raises:
             PlaceboError: the worker cannot be started.
@@ -54,22 +72,40 @@ class Solver:
             if (gold, answer) in self._known:
                 self._known.move_to_end((gold, answer))
                 return self._known[gold, answer]
-            reply = self._ask({"do": "solve", "gold": gold, "answer": answer})
+            allowed = self.seconds if seconds is None else seconds
+            reply = self._ask({"do": "solve", "gold": gold, "answer": answer}, allowed)
             finding = Finding(reply["correct"], Status(reply["status"]), reply["rule"])
-            self._known[gold, answer] = finding
+            if finding.status is not Status.TIMEOUT or allowed >= self.seconds:
+                self._known[gold, answer] = finding
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
             return finding
 
+    def item(self) -> Callable[[str, str], Finding]:
+        """This solver for one item: all questions that it takes share one limit of time."""
+        spent = 0.0
+
+        def ask(gold: str, answer: str) -> Finding:
+            nonlocal spent
+            if spent >= self.seconds:
+                return Finding(None, Status.TIMEOUT, f"more than {self.seconds:g} s")
+            started = time.monotonic()
+            finding = self(gold, answer, self.seconds - spent)
+            spent += time.monotonic() - started
+            return finding
+
+        return ask
+
     def readable(self, text: str) -> bool:
         """Whether a text can be read as mathematics."""
         with self._lock:
-            return bool(self._ask({"do": "read", "text": text})["correct"])
+            return bool(self._ask({"do": "read", "text": text}, self.seconds)["correct"])
 
     def plain(self, gold: str, answer: str) -> bool | None:
         """What ``math-verify`` alone says of a pair; None where it does not say."""
         with self._lock:
-            return self._ask({"do": "plain", "gold": gold, "answer": answer})["correct"]
+            asked = {"do": "plain", "gold": gold, "answer": answer}
+            return self._ask(asked, self.seconds)["correct"]
 
     def close(self) -> None:
         """End the worker."""
@@ -86,24 +122,45 @@ class Solver:
                     stream.close()
         self._process = None
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Send one question and wait for its answer, no longer than allowed."""
-        self.asked += 1
-        reader, writer = self._running()
         try:
-            send(writer, {**request, "seconds": self.seconds})
-            reply = self._reply(reader, self.seconds)
-            if reply is None:
-                os.kill(self._child, signal.SIGKILL)
-                self._meet(reader)
-                return _unknown(Status.TIMEOUT, f"more than {self.seconds:g} s")
-            if "pid" in reply:  # the child has died of it, and another one is there
+            for _ in range(2):  # a child that died idle takes no question with it
+                reply = self._put(request, seconds)
+                if "pid" not in reply:
+                    return reply
                 self._child = reply["pid"]
-                return _unknown(Status.ERROR, "the worker died (memory)")
         except (OSError, EOFError):
             self.close()
             return _unknown(Status.ERROR, "the worker died")
-        return reply
+        except BaseException:  # a question is open: its answer must not be taken for the next one's
+            self.close()
+            raise
+        return _unknown(Status.ERROR, "the worker died (memory)")
+
+    def _put(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """The answer to one question, or the ``pid`` of the child that follows a dead one."""
+        self.asked += 1
+        number = self.asked
+        reader, writer = self._running()
+        send(writer, {**request, "seconds": seconds, "number": number})
+        until = time.monotonic() + seconds
+        while (reply := self._reply(reader, until - time.monotonic())) is not None:
+            if "pid" in reply or reply["number"] == number:
+                return reply
+        os.kill(self._child, signal.SIGKILL)
+        self._meet(reader)
+        return _unknown(Status.TIMEOUT, f"more than {self.seconds:g} s")
+
+    def _forget(self) -> None:
+        """Be new in a forked process: the worker, and whoever holds the lock, are the parent's."""
+        self._lock = Lock()
+        if self._process is not None:
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream:
+                    stream.close()
+            self._process.returncode = 0  # not ours to wait for
+            self._process = None
 
     def _running(self) -> tuple[int, int]:
         """File descriptors of a worker of this very process."""

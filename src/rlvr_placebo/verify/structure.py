@@ -44,11 +44,21 @@ def collection_of(text: str) -> Collection | None:
     if inner:
         kind, content = inner
         items = split(content, ",")
+        items = _either_signs(items) if kind == "set" else items
         return Collection(kind, tuple(items)) if len(items) > 1 or kind == "set" else None
     parts = split(text, ",")
     if len(parts) > 1 and all(parts):
-        return Collection("list", tuple(parts))
+        return Collection("list", tuple(_either_signs(parts)))
     return _either_sign(text)
+
+
+def _either_signs(items: list[str]) -> list[str]:
+    """The parts of a list, ``a ± b`` as two of them."""
+    found: list[str] = []
+    for item in items:
+        pair = _either_sign(item)
+        found += pair.items if pair else [item]
+    return found
 
 
 def _either_sign(text: str) -> Collection | None:

@@ -43,12 +43,17 @@ def count_votes(answers: Sequence[str | None], golds: Sequence[str] = ()) -> Bal
         elif not parsable(answer):
             unparsable += 1
         else:
-            known = next((c for c in classes if equivalent(c[0], answer)), None)
+            known = next((c for c in classes if equivalent(_plain(c[0]), _plain(answer))), None)
             known.append(answer) if known is not None else classes.append([answer])
     classes.sort(key=len, reverse=True)  # stable: ties stay in the order of first appearance
     votes = tuple(Vote(canonical(c[0])[0], len(c), _right(c[0], golds), c[0]) for c in classes)
     tie = len(votes) > 1 and votes[0].count == votes[1].count
     return Ballot(votes, empty, unparsable, tie)
+
+
+def _plain(answer: str) -> str:
+    """Without a percent sign: 10 % is both 10 and 0.1, and would join what is not the same."""
+    return answer.strip().strip("$").rstrip().removesuffix("%").removesuffix("\\")
 
 
 def ranked(votes: Sequence[Vote], rank: int) -> Vote | None:

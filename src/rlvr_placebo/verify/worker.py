@@ -3,7 +3,7 @@
 ``python -m rlvr_placebo.verify.worker`` imports SymPy once, then forks a child that answers
 requests from standard input, one at a time. Killed for a time-out, or dead of its memory limit, the
 child is replaced by a fork within milliseconds. It announces itself by a message with its ``pid``.
-Messages are JSON behind their length in four bytes.
+A reply carries the number of its request. Messages are JSON behind their length in four bytes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def _exactly(fd: int, count: int) -> bytes | None:
 
 
 def main() -> None:
-    """Keep one child alive until the other side closes the pipe."""
+    """Keep one child alive until the other side closes the pipe, or dies."""
+    parent = os.getppid()
     from rlvr_placebo.verify import algebra  # the seconds this takes are spent once
 
     answers = os.dup(1)
@@ -54,10 +55,12 @@ def main() -> None:
         if pid == 0:
             try:
                 _serve(answers, algebra)
+            except BrokenPipeError:  # no one listens any more
+                os._exit(0)
             finally:
                 os._exit(1)
         _, status = os.waitpid(pid, 0)
-        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
+        if (os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0) or os.getppid() != parent:
             return
 
 
@@ -70,7 +73,7 @@ def _serve(answers: int, algebra: Any) -> None:  # noqa: ANN401 (the module)
         if request is None:
             os._exit(0)
         _limit_time(request["seconds"])
-        send(answers, _answer(request, algebra))
+        send(answers, {**_answer(request, algebra), "number": request["number"]})
 
 
 def _answer(request: dict[str, Any], algebra: Any) -> dict[str, Any]:  # noqa: ANN401
