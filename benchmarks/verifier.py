@@ -2,10 +2,11 @@
 
 python benchmarks/verifier.py FOLDER [--pairs 2000] [--hostile 20000]
 
-FOLDER holds benchmarks as JSONL with ``answer`` (math500.jsonl, deepscaler.jsonl.gz). Three things
+FOLDER holds benchmarks as JSONL with ``answer`` (math500.jsonl, deepscaler.jsonl.gz). Four things
 are measured: ordinary pairs per second of ours and of math-verify as it comes (alternating, five
 times, each pair met by both for the first time in a round), with the 99th percentile; golds that
-cannot be read, by reason; hostile answers: statuses, the slowest, memory.
+cannot be read, by reason; how often a formula copied from the question is right; hostile answers:
+statuses, the slowest, memory.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import re
 import resource
 import statistics
 import sys
@@ -118,6 +120,24 @@ def readable(golds: list[str]) -> None:
     solver.close()
 
 
+def copied(folder: Path) -> None:
+    """How often a formula that stands in the question counts as its answer, unevaluated."""
+    for path in sorted(folder.glob("*.jsonl")):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        found = [r for r in rows if any(_right(r["answer"], f) for f in _formulas(r["problem"]))]
+        say(f"{path.stem}: in {len(found)} of {len(rows)} problems a formula of the question is "
+            f"the right answer, e.g. {[r['answer'] for r in found[:3]]}")  # fmt: skip
+
+
+def _formulas(question: str) -> list[str]:
+    parts = re.findall(r"\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$(.+?)\$", question, re.DOTALL)
+    return ["".join(groups) for groups in parts]
+
+
+def _right(gold: str, formula: str) -> bool:
+    return judge(gold, formula).correct is True
+
+
 def hostile(count: int) -> None:
     """Let hostile answers try."""
     solver = Solver(seconds=1.0)
@@ -143,6 +163,7 @@ def main() -> None:
     golds = golds_of(given.folder)
     speed(golds, given.pairs)
     readable(golds)
+    copied(given.folder)
     if given.hostile:
         hostile(given.hostile)
 

@@ -15,7 +15,7 @@ from rlvr_placebo.text.pocket import pocket_set
     [
         ("a b c d e", "a b c", " d e"),
         ("a  b\nc d", "a  b\nc", " d"),
-        ("one two", "one two", ""),
+        ("one two", "one", " two"),
         ("1 2 3 4 5 6 7 8 9 10", "1 2 3 4 5 6", " 7 8 9 10"),
     ],
 )

@@ -86,7 +86,7 @@ def test_a_probe_is_kept_and_mistakes_are_told(tmp_path, capsys):
     tiny = tmp_path / "tiny.jsonl"
     tiny.write_text('{"problem": "1+1", "answer": 2}\n')
     for more, said in (
-        (["--benchmark", str(tiny), "--clean", "pocket-500"], "too short to be cut in two"),
+        (["--benchmark", str(tiny), "--clean", "pocket-500"], "has no problem of 3 words or more"),
         (["--benchmark", "pocket-500", "--clean", "pocket-500"], "is the set in question"),
         (["--benchmark", "pocket-500", "--shares", "1.0"], "shares must lie in"),
         (["--benchmark", "pocket-500", "--max-tokens", "9999"], "lower max_tokens"),

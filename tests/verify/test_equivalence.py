@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -122,12 +124,83 @@ def test_memory_is_bounded():
 def test_a_child_that_dies_costs_one_question():
     solver = Solver(seconds=60)
     assert solver("x+1", "1+x").correct is True
+    os.kill(solver._child, signal.SIGKILL)  # idle: no question is lost, none is mixed up
+    time.sleep(0.2)
+    assert [solver("x+3", f"{k}+x").correct for k in (3, 4, 3)] == [True, False, True]
+    assert [solver("x+5", f"{k}+x").correct for k in (4, 5)] == [False, True]
     killer = threading.Timer(1.0, lambda: os.kill(solver._child, signal.SIGKILL))
     killer.start()
     finding = solver("7", "5^{(5^{(5^{(5^{5})})}-4)} + 2")
     assert (finding.correct, finding.status) == (None, Status.ERROR)
     assert solver("x+2", "2+x").correct is True
     solver.close()
+
+
+def test_an_interrupted_question_does_not_shift_the_next_ones():
+    solver = Solver(seconds=60)
+    assert solver("x+1", "1+x").correct is True
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    with pytest.raises(KeyboardInterrupt):
+        solver("7", "5^{(5^{(5^{(5^{5})})}-4)} + 3")
+    signal.signal(signal.SIGALRM, before)
+    assert [solver("x+5", f"{k}+x").correct for k in (4, 5, 6, 5)] == [False, True, False, True]
+    solver.close()
+
+
+def test_the_limit_is_of_an_item_not_of_its_parts():
+    tower = "5^{(5^{(5^{(5^{5})})}-4)}"
+    solver = Solver(seconds=1.0)
+    started = time.monotonic()
+    answer = ",".join(f"{tower}+{i}" for i in range(6))
+    golds = r"\sqrt{2},\sqrt{3},\sqrt{5},\sqrt{6},\sqrt{7},\sqrt{8}"
+    finding = compare(golds, answer, solver.item())
+    assert (finding.correct, finding.status) == (None, Status.TIMEOUT)
+    assert time.monotonic() - started < 30
+    solver.close()
+
+
+def test_a_forked_process_has_a_worker_of_its_own():
+    solver = Solver(seconds=60)
+    assert solver("x+1", "1+x").correct is True
+    solver._lock.acquire()  # as another thread may hold it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
+        pid = os.fork()
+    if pid == 0:
+        os._exit(0 if solver("x+2", "2+x").correct else 1)
+    solver._lock.release()
+    assert os.waitpid(pid, 0)[1] == 0
+    assert solver("x+3", "3+x").correct is True
+    solver.close()
+
+
+ORPHAN = """
+import os, threading
+from rlvr_placebo.verify.solver import Solver
+solver = Solver(seconds=60)
+solver("x+1", "1+x")
+print(solver._process.pid, solver._child, flush=True)
+threading.Timer(0.5, lambda: os.kill(os.getpid(), 9)).start()
+solver("7", "5^{(5^{(5^{(5^{5})})}-4)}")
+"""
+
+
+def test_no_worker_outlives_its_process():
+    with subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE) as process:
+        pids = [int(p) for p in process.stdout.readline().split()]
+        process.wait()
+    for pid in pids:
+        os.kill(pid, 0)  # the child still computes, its parent waits for it
+    os.kill(pids[1], signal.SIGKILL)
+    until = time.monotonic() + 20
+    while time.monotonic() < until and any(Path(f"/proc/{pid}").exists() for pid in pids):
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 def test_it_works_from_threads():

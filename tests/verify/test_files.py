@@ -5,6 +5,7 @@ import json
 import pytest
 
 from rlvr_placebo.cli.main import main
+from rlvr_placebo.core.errors import BusyError, PlaceboError
 from rlvr_placebo.verify import files
 
 
@@ -35,7 +36,8 @@ def test_a_file_is_judged_in_order(tmp_path, capsys):
     assert [p.name for p in out.parent.iterdir()] == ["out.jsonl"]
 
 
-def test_a_killed_file_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+@pytest.mark.parametrize("damage", [b"", b"\0\0\n", b'"}\n[]\n'])
+def test_a_killed_file_goes_on_to_the_same_bytes(tmp_path, monkeypatch, damage):
     monkeypatch.setattr(files, "CHUNK", 10)
     rows = [{"gold": str(i % 7), "answer": str(i % 3)} for i in range(45)]
     pairs = write(tmp_path / "pairs.jsonl", rows)
@@ -48,14 +50,43 @@ def test_a_killed_file_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         files.verify_file(pairs, tmp_path / "out", 1, False, killing)
     (partial,) = tmp_path.glob(".out-*.partial")
-    partial.write_bytes(partial.read_bytes()[:-5])  # torn
+    partial.write_bytes(partial.read_bytes()[:-5] + damage)
     heard = []
     summary = files.verify_file(pairs, tmp_path / "out", 1, True, lambda *a: heard.append(a))
-    assert heard[0] == ("pairs", 29, 45)
+    assert heard[0] == ("pairs", 20, 45)  # 19 whole lines were there
     assert summary.lines == 45
     assert summary.checked == 45
     assert summary.disagreements == 0
     assert (tmp_path / "out").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_two_runs_into_one_place_do_not_mix(tmp_path):
+    pairs = write(tmp_path / "pairs.jsonl", [{"gold": "7", "answer": "7"}] * 3)
+
+    def again(what, done, total):
+        with pytest.raises(BusyError, match="another process is writing"):
+            files.verify_file(pairs, tmp_path / "out", 1, False, lambda *a: None)
+
+    assert files.verify_file(pairs, tmp_path / "out", 1, False, again).lines == 3
+    assert len((tmp_path / "out").read_text().splitlines()) == 3
+
+
+def test_a_file_that_changes_while_it_is_judged_is_noticed(tmp_path):
+    pairs = write(tmp_path / "pairs.jsonl", [{"gold": "7", "answer": "7"}] * 3)
+
+    def changing(what, done, total):
+        if done == 1:
+            write(pairs, [{"gold": "8", "answer": "7"}] * 4)
+
+    with pytest.raises(PlaceboError, match="was changed while it was judged"):
+        files.verify_file(pairs, tmp_path / "out", 1, False, changing)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_long_answer_takes_bounded_room(tmp_path):
+    pairs = write(tmp_path / "pairs.jsonl", [{"gold": "7", "answer": "x" * 1_000_000}] * 5)
+    files.verify_file(pairs, tmp_path / "out", 1, False, lambda *a: None)
+    assert (tmp_path / "out").stat().st_size < 5 * 4200
 
 
 def test_disagreements_of_the_second_judge_are_listed(tmp_path, capsys):
@@ -78,8 +109,18 @@ def test_disagreements_of_the_second_judge_are_listed(tmp_path, capsys):
         (["half.jsonl", "--out", "o"], "half.jsonl:1: a line must be an object with gold and"),
         (["list.jsonl", "--out", "o"], "list.jsonl:1: gold and answer must be texts"),
         (["bad.jsonl"], "a file needs --out"),
-        (["good.jsonl", "--out", "good.jsonl"], "is the file of pairs itself"),
-        (["good.jsonl", "--out", "o", "--workers", "0"], "--workers must be 1 or more"),
+        (["good.jsonl", "--out", "good.jsonl"], "is there already"),
+        (["good.jsonl", "--out", "o", "--workers", "0"], "--workers must lie in [1, 64]"),
+        (["good.jsonl", "--out", "o", "--workers", "9999"], "--workers must lie in [1, 64]"),
+        (["good.jsonl", "--out", "/dev/null"], "is there already"),
+        (["good.jsonl", "--out", ""], "no name for a file"),
+        (["good.jsonl", "--out", "good.jsonl/o"], "cannot be written"),
+        (["good.jsonl", "--out", "x" * 250], "cannot be written"),
+        (["/dev/null", "--out", "o"], "is no file of pairs"),
+        (["empty.jsonl", "--out", "o"], "holds no pairs"),
+        (["nan.jsonl", "--out", "o"], "nan.jsonl:1: not JSON (NaN is no number)"),
+        (["bytes.jsonl", "--out", "o"], "bytes.jsonl:2: is not UTF-8"),
+        (["--gold", "1", "--answer", "1", "--out", "o"], "give --gold and --answer alone"),
     ],
 )
 def test_mistakes(arguments, said, tmp_path, monkeypatch, capsys):
@@ -88,6 +129,9 @@ def test_mistakes(arguments, said, tmp_path, monkeypatch, capsys):
     (tmp_path / "half.jsonl").write_text('{"gold": "1"}\n')
     (tmp_path / "list.jsonl").write_text('{"gold": "1", "answer": [1]}\n')
     (tmp_path / "good.jsonl").write_text('{"gold": "1", "answer": "1"}\n')
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "nan.jsonl").write_text('{"gold": NaN, "answer": 1}\n')
+    (tmp_path / "bytes.jsonl").write_bytes(b'{"gold": 1, "answer": 1}\n{"gold": "\xff"}\n')
     assert main(["verify", *arguments]) == 2
     told = capsys.readouterr().err
     assert said in told

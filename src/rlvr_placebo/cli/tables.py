@@ -122,28 +122,35 @@ def print_probe(found: Mapping[str, Any], out: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    names = list(found["benchmarks"])
+    one, clean = found["benchmark"], found["clean"]
     table = _table(f"{found['model']}: how it goes on when it is shown part of a problem")
     table.add_column("shown", justify="right", no_wrap=True)
-    table.add_column("measure", overflow="fold", max_width=22)
-    for name in names:
-        table.add_column(name, justify="right", overflow="fold", max_width=24)
-    for one, other in zip(*(found["benchmarks"][n] for n in names), strict=True):
-        table.add_row(f"{one['share']:.0%}", one["measure"], _within(one), _within(other))
+    table.add_column("measure", overflow="fold", max_width=14)
+    for name in (one, f"{clean} (clean)", "difference"):
+        table.add_column(name, justify="right", overflow="fold", max_width=19)
+    columns = (found["benchmarks"][one], found["benchmarks"][clean], found["differences"])
+    for asked, beside, more in zip(*columns, strict=True):
+        values = (_within(asked["measure"], entry) for entry in (asked, beside, more))
+        table.add_row(f"{asked['share']:.0%}", asked["measure"], *values)
     console = for_tables()
     console.print(table)
-    console.print("[ ]: 95 % intervals, problems clustered by template; shares and ROUGE-L in per "
-                  "cent.")  # fmt: skip
+    console.print("[ ]: 95 % intervals over problems, by cluster; shares and ROUGE-L in per cent.")
+    for name, count in found["too_short"].items():
+        if count:
+            console.print(f"{name}: {count} problems of one or two words were left out")
     console.print(f"written: {out}", highlight=False, soft_wrap=True)
 
 
-def _within(entry: Mapping[str, Any]) -> str:
+def _within(measure: str, entry: Mapping[str, Any]) -> str:
     """A value with its interval; nats as they are, shares per hundred."""
     if entry["value"] is None:
         return "–"
-    scale, form = (1.0, ".2f") if "nats" in entry["measure"] else (100.0, ".1f")
+    scale, form = (1.0, ".2f") if "nats" in measure else (100.0, ".1f")
+    value = format(scale * entry["value"], form)
+    if entry["interval"] is None:
+        return value
     low, high = (format(scale * end, form) for end in entry["interval"])
-    return f"{format(scale * entry['value'], form)} [{low}, {high}]"
+    return f"{value} [{low}, {high}]"
 
 
 def print_prompts(found: Mapping[str, Any], out: Path) -> None:

@@ -36,13 +36,13 @@ class Verify:
         if self.file is not None and one == (None, None):
             if self.out is None:
                 raise PlaceboError("verify: a file needs --out FILE for the judgements")
-            if self.workers < 1:
-                raise PlaceboError("verify: --workers must be 1 or more")
             self._file(self.file, self.out)
-        elif self.file is None and self.gold is not None and self.answer is not None:
+        elif self.file is None and None not in (self.gold, self.answer) and self.out is None:
+            assert self.gold is not None
+            assert self.answer is not None
             self._pair(self.gold, self.answer)
         else:
-            raise PlaceboError("verify: give --gold and --answer, or a FILE and --out")
+            raise PlaceboError("verify: give --gold and --answer alone, or a FILE and --out")
 
     def _pair(self, gold: str, answer: str) -> None:
         from rlvr_placebo.verify.canonical import canonical
@@ -82,8 +82,8 @@ class Verify:
         print(f"{summary.lines} pairs: {parts}; written: {out}")
         if self.check:
             print(
-                f"a second judge could judge {summary.checked} of them and disagrees on "
-                f"{summary.disagreements}"
+                f"a second judge, which knows numbers alone, could judge {summary.checked} of them "
+                f"and disagrees on {summary.disagreements}"
             )
             for example in summary.examples:
                 print(json.dumps(example, ensure_ascii=False))

@@ -66,12 +66,12 @@ def _common(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def cut(question: str, share: float = SHARE) -> tuple[str, str]:
-    """Split a question behind the first ``share`` of its words (rounded up).
+    """Split a question behind the first ``share`` of its words (rounded up, but for the last one).
 
     Example: ``cut("a b c d e")`` is ``("a b c", "d e")``.
     """
     pieces = re.findall(r"\s*\S+", question)
-    shown = math.ceil(share * len(pieces))
+    shown = min(math.ceil(share * len(pieces)), len(pieces) - 1)
     return "".join(pieces[:shown]), "".join(pieces[shown:])
 
 
@@ -89,21 +89,25 @@ def completions_of(
         tokenizer: the model's.
         problems: each with at least two words.
         share: of the words that is shown.
-        more: tokens to write behind the hidden part.
+        more: tokens to write behind as many as the hidden part has.
     """
     parts = [cut(p.question, share) for p in problems]
     found = []
     for start in range(0, len(problems), BLOCK):
         block = parts[start : start + BLOCK]
         prompts = [tokenizer.prompt(shown) for shown, _ in block]
-        longest = max(len(tokenizer.encode(hidden)) for _, hidden in block) + more
-        written = engine.generate(prompts, Sampling(0.0, 1.0, longest), [[0]] * len(block))
+        room = [len(tokenizer.encode(hidden)) + more for _, hidden in block]
+        written = engine.generate(prompts, Sampling(0.0, 1.0, max(room)), [[0]] * len(block))
+        texts = [
+            rows[0].text
+            if len(rows[0]) <= most
+            else tokenizer.decode(rows[0].tokens[:most].tolist())
+            for rows, most in zip(written, room, strict=True)
+        ]
         found += [
-            Continuation(
-                problem.id, hidden, rows[0].text, len(re.findall(r"\d+(?:[.,]\d+)*", hidden))
-            )
-            for problem, (_, hidden), rows in zip(
-                problems[start : start + BLOCK], block, written, strict=True
+            Continuation(problem.id, hidden, text, len(re.findall(r"\d+(?:[.,]\d+)*", hidden)))
+            for problem, (_, hidden), text in zip(
+                problems[start : start + BLOCK], block, texts, strict=True
             )
         ]
     return found

@@ -18,7 +18,7 @@ import torch
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import kept
 from rlvr_placebo.core.records import Problem
-from rlvr_placebo.core.statistics import Estimate, clustered_mean, interval, share_interval
+from rlvr_placebo.core.statistics import clustered_mean, interval, share_interval
 from rlvr_placebo.evaluate.completion import Continuation, completions_of
 from rlvr_placebo.model.checkpoint import Checkpoint
 from rlvr_placebo.model.logprobs import TokenRows, token_statistics
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SHARES = (0.8, 0.6, 0.4)  # of a problem's words that are shown
+SHORTEST = 3  # words of a problem that is cut in two
 ROWS = 64  # texts scored at once
 
 Progress = Callable[[str, int, int], None]
@@ -64,17 +65,20 @@ def check_probe(ask: Ask) -> None:
         raise PlaceboError("probe: --max-tokens must be 1 or more")
 
 
-def check_problems(checkpoint: Checkpoint, problems: Sequence[Problem], ask: Ask) -> None:
-    """Refuse problems that cannot be cut in two, or are too long for the model.
+def long_enough(
+    checkpoint: Checkpoint, name: str, problems: Sequence[Problem], ask: Ask
+) -> list[Problem]:
+    """The problems that can be cut in two: those of three words or more.
 
     Raises:
-        PlaceboError: one is.
+        PlaceboError: there is none, or one is too long for the model.
     """
-    short = next((p for p in problems if len(p.question.split()) < 3), None)
-    if short:
-        raise PlaceboError(f"probe: problem {short.question[:40]!r} is too short to be cut in two")
-    whole = [checkpoint.tokenizer.prompt(p.question) for p in problems]
+    kept = [p for p in problems if len(p.question.split()) >= SHORTEST]
+    if not kept:
+        raise PlaceboError(f"probe: {name} has no problem of {SHORTEST} words or more")
+    whole = [checkpoint.tokenizer.prompt(p.question) for p in kept]
     check_length(whole, ask.max_tokens + 8, checkpoint.model.architecture.max_positions)
+    return kept
 
 
 def probe(
@@ -168,15 +172,32 @@ def _measures(rows: Sequence[dict[str, Any]]) -> dict[str, list[float | None]]:
 
 
 def estimate(values: Sequence[float | None], clusters: Sequence[str]) -> dict[str, Any]:
-    """Mean over problems with its interval; unknown values are left out, and counted."""
+    """Mean over problems with its interval; unknown values are left out, and counted.
+
+    The interval of a share (all values are 0 or 1) is exact, of another mean Student's.
+    """
     known = [(v, c) for v, c in zip(values, clusters, strict=True) if v is not None]
-    mean = clustered_mean([v for v, _ in known], [c for _, c in known], "template")
-    return {**asdict(mean), "interval": _interval(mean), "unknown": len(values) - len(known)}
+    mean = clustered_mean([v for v, _ in known], [c for _, c in known], "cluster")
+    is_share = {v for v, _ in known} <= {0.0, 1.0}
+    found = share_interval(mean) if is_share else interval([mean])
+    return {**asdict(mean), "interval": found, "unknown": len(values) - len(known)}
 
 
-def _interval(mean: Estimate) -> tuple[float, float] | None:
-    """Student's, or the exact one of a share where all problems agree."""
-    return share_interval(mean) if mean.stderr in (None, 0.0) else interval([mean])
+def contrast(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What the benchmark in question has more than the clean one, with its interval.
+
+    Of two shares or means with their own intervals, by the squares of the distances to their ends
+    (MOVER; Zou and Donner 2008), which for shares keeps what is asymmetric about them.
+    """
+    if None in (one["value"], other["value"]):
+        return {"value": None, "interval": None}
+    value = one["value"] - other["value"]
+    if one["interval"] is None or other["interval"] is None:
+        return {"value": value, "interval": None}
+    (low, high), (least, most) = one["interval"], other["interval"]
+    below = ((one["value"] - low) ** 2 + (most - other["value"]) ** 2) ** 0.5
+    above = ((high - one["value"]) ** 2 + (other["value"] - least) ** 2) ** 0.5
+    return {"value": value, "interval": (value - below, value + above)}
 
 
 def _perplexities(

@@ -53,7 +53,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "deepscaler": Benchmark(
         "agentica-org/DeepScaleR-Preview-Dataset", "b6ae8c60f5c1f2b594e2140b91c49c9ad0949e29",
-        "deepscaler.json", 40315, "2025-02",
+        "deepscaler.json", 40315, "2025-02 (older contests)",
         "a training pool",
     ),
     "gsm8k": Benchmark(
@@ -62,6 +62,16 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
 }  # fmt: skip
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".csv", ".parquet")
+
+
+def unusual_size(name: str, problems: int) -> str:
+    """A line where a benchmark of a known name has another number of problems than published."""
+    if name not in BENCHMARKS or problems == BENCHMARKS[name].size:
+        return ""
+    return (
+        f"{name}: {problems} problems, where {BENCHMARKS[name].size} are published (repeated ones "
+        "count once)"
+    )
 
 
 def data_folder() -> Path:
@@ -76,6 +86,8 @@ def locate(name: str) -> Path:
     Raises:
         PlaceboError: it is neither here nor to be had; which file to put where is said.
     """
+    if data_folder().exists() and not data_folder().is_dir():
+        raise PlaceboError(f"PLACEBO_DATA: {data_folder()} is no folder")
     stems = (name, name.replace("-", ""), name.replace("-", "_"))
     for stem in stems:
         for suffix in SUFFIXES:

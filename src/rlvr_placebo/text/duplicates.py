@@ -18,7 +18,7 @@ class Shared:
     """What a pool and a benchmark have in common.
 
     Attributes:
-        exact: problems of the benchmark whose words stand in the pool too.
+        exact: problems of the benchmark that stand in the pool too, but for blanks and case.
         near: others that share at least :data:`NEAR` of their runs of five words with one there.
         example: the beginning of one of them.
     """
@@ -33,13 +33,18 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[^\W_]+", text.lower()))
 
 
+def _spelt(text: str) -> str:
+    """A text without blanks and case; ``3+5`` and ``3-5`` are two texts."""
+    return "".join(text.lower().split())
+
+
 def shared(pool: Sequence[Problem], benchmark: Sequence[Problem]) -> Shared:
     """Find problems of a benchmark in a training pool. Linear in the length of the pool."""
     asked = [words_of(p.question) for p in benchmark]
-    whole: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    whole: dict[str, list[int]] = defaultdict(list)
     holders: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, words in enumerate(asked):
-        whole[words].append(index)
+        whole[_spelt(benchmark[index].question)].append(index)
         for shingle in _shingles(words):
             holders[shingle].append(index)
     sizes = [len(_shingles(words)) for words in asked]
@@ -47,7 +52,7 @@ def shared(pool: Sequence[Problem], benchmark: Sequence[Problem]) -> Shared:
     near: set[int] = set()
     for problem in pool:
         words = words_of(problem.question)
-        exact.update(whole.get(words, ()))
+        exact.update(whole.get(_spelt(problem.question), ()))
         near.update(_near(_shingles(words), holders, sizes))
     near -= exact
     found = sorted(exact) or sorted(near)

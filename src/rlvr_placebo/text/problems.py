@@ -61,6 +61,8 @@ def _file_and_columns(name: str) -> tuple[Path, dict[str, str]]:
     columns: dict[str, str] = {}
     for part in filter(None, query.split("&")):
         key, equals, column = part.partition("=")
+        if key in columns:
+            raise PlaceboError(f"benchmark {name!r}: {key} is named twice")
         if key not in COLUMNS or not equals or not column:
             raise PlaceboError(
                 f"benchmark {name!r}: {part!r} must be one of {', '.join(COLUMNS)}, =, and a column"
@@ -73,13 +75,15 @@ def _renamed(row: dict[str, Any], columns: Mapping[str, str], where: str) -> dic
     """A row under our names for its columns."""
     if not columns:
         return row
+    ours: dict[str, Any] = {}
+    taken: set[str] = set(columns.values())
     for key, column in columns.items():
         if column not in row:
             raise PlaceboError(f"{where}: has no column {column!r}; there are {', '.join(row)}")
         own = {"question": QUESTION_KEYS, "answer": ANSWER_KEYS}.get(key, (key,))
-        row = {k: v for k, v in row.items() if k not in own or k == column}
-        row = {own[0] if k == column else k: v for k, v in row.items()}
-    return row
+        ours[own[0]] = row[column]
+        taken.update(own)
+    return {k: v for k, v in row.items() if k not in taken} | ours
 
 
 def _stem(path: Path) -> str:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ def read_rows(path: Path) -> Iterator[Row]:
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         text = data.decode("utf-8-sig")
-    except (OSError, EOFError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        broken = path.suffix == ".gz" and not isinstance(error, UnicodeDecodeError)
+        other = "it is no whole gzip file" if broken else "it is not UTF-8"
+        reason = getattr(error, "strerror", None) or other
         raise PlaceboError(f"{path}: cannot be read ({reason})") from None
     kind = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     yield from {".jsonl": _jsonl, ".json": _json, ".csv": _csv}[kind](path, text)
@@ -40,8 +43,9 @@ def _parquet(path: Path) -> Iterator[Row]:
 
     try:
         rows = pq.read_table(path).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise PlaceboError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise PlaceboError(f"{path}: cannot be read ({reason})") from None
     for number, row in enumerate(rows, 1):
         yield f"{path}: row {number}", row
 
@@ -63,7 +67,11 @@ def _json(path: Path, text: str) -> Iterator[Row]:
 
 def _csv(path: Path, text: str) -> Iterator[Row]:
     try:
-        for number, row in enumerate(csv.DictReader(io.StringIO(text), strict=True), 1):
+        table = csv.DictReader(io.StringIO(text), strict=True)
+        names = table.fieldnames or []
+        if len(set(names)) < len(names):
+            raise PlaceboError(f"{path}: two columns have the same name")
+        for number, row in enumerate(table, 1):
             if None in row or None in row.values():
                 raise PlaceboError(f"{path}: row {number} has not as many fields as the first line")
             yield f"{path}: row {number}", dict(row)

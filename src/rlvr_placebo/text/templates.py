@@ -94,7 +94,7 @@ def get_template(name: str) -> Template:
     try:
         text = path.read_text(encoding="utf-8-sig")
         document = {"text": text} if path.suffix == ".txt" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)[:80]
         raise PlaceboError(f"template {name}: cannot be read ({reason})") from None
     return _checked(name, document)

@@ -17,7 +17,7 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import digest, write_table
 from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.rundir import PARTS, RunDirectory
-from rlvr_placebo.core.statistics import Estimate, interval
+from rlvr_placebo.core.statistics import Estimate, interval, share_interval
 from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
 from rlvr_placebo.model.checkpoint import Checkpoint, load
 from rlvr_placebo.rollout.native import NativeEngine
@@ -58,6 +58,12 @@ def sweep_prompts(
         raise PlaceboError("prompts: name at least one template, and none twice")
     checkpoint = load(model)
     ready, left_out = _ready(checkpoint, how, templates)
+    problems = next(iter(ready.values())).problems
+    if not all(halves(problems)):
+        raise PlaceboError(
+            f"prompts: {how.benchmarks[0]} cannot be halved: its {len(problems)} problems stand in "
+            "one cluster"
+        )
     contracts = {name: b.contract.as_dict() for name, b in ready.items()}
     config = {"model": model, "model_digest": checkpoint.digest, "contracts": contracts}
 
@@ -122,7 +128,8 @@ def _cells(
 
 
 def _accuracy(entry: dict[str, Any]) -> dict[str, Any]:
-    return {**entry, "interval": interval([Estimate(**entry)])}
+    estimate = Estimate(**entry)
+    return {**entry, "interval": interval([estimate]) or share_interval(estimate)}
 
 
 def _chosen(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:

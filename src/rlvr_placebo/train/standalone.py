@@ -11,10 +11,11 @@ from rlvr_placebo.analysis.summary import summarize
 from rlvr_placebo.core.files import digest, write_json, write_table
 from rlvr_placebo.core.rundir import PARTS, RunDirectory, claim
 from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
-from rlvr_placebo.evaluate.probe import Ask, check_probe, check_problems, probe
+from rlvr_placebo.evaluate.probe import Ask, check_probe, contrast, long_enough, probe
 from rlvr_placebo.model.checkpoint import load
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.rollout.protocol import check_length
+from rlvr_placebo.text.benchmarks import unusual_size
 from rlvr_placebo.text.problems import content_hash, load_problems
 from rlvr_placebo.text.templates import get_template
 from rlvr_placebo.train.evaluations import measure
@@ -48,6 +49,7 @@ def evaluate_model(
     positions = checkpoint.model.architecture.max_positions
     for benchmark in benchmarks:
         check_length(benchmark.prompts, how.max_tokens, positions)
+        remark(benchmark.contract.benchmark, len(benchmark.problems), watch)
     contracts = [b.contract.as_dict() for b in benchmarks]
     config = {"model": model, "model_digest": checkpoint.digest, "contracts": contracts}
     with claim(out, config, resume) as directory:
@@ -85,9 +87,10 @@ def probe_model(model: str, ask: Ask, out: Path, resume: bool, watch: Watch) -> 
     check_probe(ask)
     checkpoint = load(model)
     chosen = get_template(ask.template)
-    problems = {name: load_problems(name) for name in ask.benchmarks}
-    for asked in problems.values():
-        check_problems(checkpoint, asked, ask)
+    whole = {name: load_problems(name) for name in ask.benchmarks}
+    problems = {n: long_enough(checkpoint, n, asked, ask) for n, asked in whole.items()}
+    for name, asked in whole.items():
+        remark(name, len(asked), watch)
     config = {
         "model": model,
         "model_digest": checkpoint.digest,
@@ -103,9 +106,26 @@ def probe_model(model: str, ask: Ask, out: Path, resume: bool, watch: Watch) -> 
             scratch = directory.path / PARTS / digest(name)
             found[name], table = probe(checkpoint, asked, chosen, ask, watch.progress, scratch)
             write_table(directory.path / f"continuations-{digest(name)}.parquet", table)
-        return {"model": model, "benchmarks": found}
+        one, clean = ask.benchmarks
+        return {
+            "model": model,
+            "benchmark": one,
+            "clean": clean,
+            "benchmarks": found,
+            "differences": [
+                {"share": a["share"], "measure": a["measure"], **contrast(a, b)}
+                for a, b in zip(found[one], found[clean], strict=True)
+            ],
+            "too_short": {n: len(whole[n]) - len(problems[n]) for n in whole},
+        }
 
     return documented(out, config, resume, "probe.json", work)
+
+
+def remark(name: str, size: int, watch: Watch) -> None:
+    """Say where a benchmark is not the one that is known by its name."""
+    if line := unusual_size(name, size):
+        watch.warn(line)
 
 
 def documented(

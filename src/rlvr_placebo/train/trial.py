@@ -33,6 +33,7 @@ from rlvr_placebo.rewards.registry import BENCHMARK
 from rlvr_placebo.rewards.spec import build, describe, user_code
 from rlvr_placebo.rewards.user import missing_columns
 from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.text.benchmarks import unusual_size
 from rlvr_placebo.text.duplicates import Shared, shared
 from rlvr_placebo.text.problems import content_hash, load_problems
 from rlvr_placebo.text.templates import Template, get_template, render
@@ -219,8 +220,9 @@ def prepare(config: RunConfig) -> Trial:
         pool=found.pool,
         prompts=found.prompts,
         stops=found.stops,
-        warnings=tuple(
-            static_warnings(config, found.contents["trains_on_test"], duplicates(found))
+        warnings=(
+            *static_warnings(config, found.contents["trains_on_test"], duplicates(found)),
+            *sizes(found, config.pool),
         ),
         benchmarks=found.benchmarks,
     )
@@ -237,9 +239,16 @@ def duplicates(found: Material) -> dict[str, Shared]:
     }
 
 
+def sizes(found: Material, pool: str) -> list[str]:
+    """Where a benchmark or pool is not the one that is known by its name."""
+    counts = {b.contract.benchmark: len(b.problems) for b in found.benchmarks}
+    lines = (unusual_size(name, n) for name, n in {pool: len(found.pool), **counts}.items())
+    return [line for line in lines if line]
+
+
 def environment() -> dict[str, Any]:
     """What a run depends on beyond its configuration; outside the checksums."""
-    libraries = ("torch", "tokenizers", "safetensors", "numpy", "pyarrow")
+    libraries = ("torch", "tokenizers", "safetensors", "numpy", "pyarrow", "math-verify", "sympy")
     return {
         "placebo": __version__,
         "python": sys.version.split()[0],

@@ -14,7 +14,7 @@ BOXED = "\\boxed{"
 _TAGGED = re.compile(r"<answer>((?:(?!</?answer>).){0,4000})</answer>", re.DOTALL)
 _LAST_NUMBER = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?")
 FALLBACKS = ("none", "last_number")
-_ANSWER_IS = re.compile(r"\bthe (?:final )?answer is:?\s*([^\n]+)", re.IGNORECASE)
+_ANSWER_IS = re.compile(r"\bthe (?:final )?answer is:?\s*(?=\S)", re.IGNORECASE)
 
 
 _MATH = re.compile(r"\$([^$]+)\$|\\\((.+?)\\\)")
@@ -82,9 +82,9 @@ def extract_answer(text: str, fallback: str = "none") -> str | None:
     tagged = _TAGGED.findall(text)
     if tagged:
         return extract_answer(tagged[-1]) or tagged[-1].strip() or None
-    stated = _ANSWER_IS.findall(text)
+    stated = [match.end() for match in _ANSWER_IS.finditer(text)]
     if stated:
-        return _sentence(stated[-1]) or None
+        return _sentence(text[stated[-1] :].partition("\n")[0]) or None
     if fallback == "last_number":
         numbers = _LAST_NUMBER.findall(text)
         return numbers[-1] if numbers else None

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import stat
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.errors import BusyError, PlaceboError
 from rlvr_placebo.core.files import digest
 from rlvr_placebo.core.records import Status, Verification
+from rlvr_placebo.verify.canonical import LONGEST
 from rlvr_placebo.verify.extract import extract_answer
 from rlvr_placebo.verify.judge import VERSION, verify_answer
 from rlvr_placebo.verify.numeric import surely_different, value_of
 from rlvr_placebo.verify.solver import Solver
 
-CHUNK = 2000  # lines between two reports of progress
+CHUNK = 2000  # pairs that are held at a time, and at most so many characters
+CHUNK_SIZE = 4_000_000
+MOST_WORKERS = 64
 SHOWN = 20  # disagreements kept of those that are counted
 
 
@@ -50,6 +56,14 @@ class Summary:
     disagreements: int = 0
     examples: list[dict[str, Any]] = field(default_factory=list)
 
+    def count(self, pair: Pair, found: Verification, check: bool) -> None:
+        """Take in one judgement."""
+        self.lines += 1
+        named = {True: "right", False: "wrong"}
+        self.counts[str(found.status) if found.correct is None else named[found.correct]] += 1
+        if check and found.correct is not None and found.extracted is not None:
+            _check(self, pair, found)
+
 
 def verify_file(
     path: Path,
@@ -60,54 +74,54 @@ def verify_file(
 ) -> Summary:
     """Judge every line of a JSONL file (``gold``, ``answer``) and write one line for each.
 
-    A line of the output has ``correct``, ``status`` and ``extracted``. Killed, the same call goes
-    on behind the last whole line.
+    A line of the output has ``correct``, ``status`` and ``extracted`` (its first 4,000 characters).
+    Killed, the same call goes on behind the last whole line.
 
     Args:
         path: the pairs; ``gold`` may be a list of which any one will do.
-        out: where the judgements go.
+        out: where the judgements go; must not exist.
         workers: processes that do algebra.
         check: have a second judge, which shares no code with the first, compute the values as well.
         progress: hears of lines.
 
     Raises:
         PlaceboError: the file cannot be read, or a line is no pair; found before any is judged.
+        BusyError: another process is judging the same file into the same place.
     """
+    if not 1 <= workers <= MOST_WORKERS:
+        raise PlaceboError(f"verify: --workers must lie in [1, {MOST_WORKERS}]")
+    mark = _mark(path)
+    partial = _place(path, out, digest([*mark, VERSION]))
     total = sum(1 for _ in _pairs(path))
-    if out.exists() and out.resolve() == path.resolve():
-        raise PlaceboError(f"{out}: is the file of pairs itself; choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    status = path.stat()
-    mark = digest([str(path.resolve()), status.st_size, status.st_mtime_ns, VERSION])
-    partial = out.with_name(f".{out.name}-{mark}.partial")
-    done = _whole_lines(partial)
+    if total == 0:
+        raise PlaceboError(f"{path}: holds no pairs")
     summary = Summary()
-    if done:
-        _recount(partial, path, summary, check)
-    mine = threading.local()
-    solvers: list[Solver] = []
+    with _locked(partial) as stream:
+        done = _recount(stream, path, summary, check)
+        mine = threading.local()
+        solvers: list[Solver] = []
 
-    def judged(pair: Pair) -> Verification:
-        if not hasattr(mine, "solver"):
-            mine.solver = Solver()
-            solvers.append(mine.solver)
-        return verify_answer(stated(pair.answer), pair.golds, mine.solver)
+        def judged(pair: Pair) -> Verification:
+            if not hasattr(mine, "solver"):
+                mine.solver = Solver()
+                solvers.append(mine.solver)
+            return verify_answer(stated(pair.answer), pair.golds, mine.solver)
 
-    try:
-        with partial.open("ab") as stream, ThreadPoolExecutor(workers) as pool:
-            rest = islice(_pairs(path), done, None)
-            while chunk := list(islice(rest, CHUNK)):
-                found = list(pool.map(judged, chunk))
-                lines = [json.dumps(_line(v), ensure_ascii=False) + "\n" for v in found]
-                stream.write("".join(lines).encode("utf-8", "backslashreplace"))
-                stream.flush()
-                _count(summary, chunk, found, check)
-                progress("pairs", summary.lines, total)
+        try:
+            with ThreadPoolExecutor(workers) as pool:
+                for chunk in _chunks(islice(_pairs(path), done, None)):
+                    for pair, found in zip(chunk, pool.map(judged, chunk), strict=True):
+                        stream.write(_line(found))
+                        stream.flush()
+                        summary.count(pair, found, check)
+                        progress("pairs", summary.lines, total)
             os.fsync(stream.fileno())
-    finally:
-        for solver in solvers:
-            solver.close()
-    partial.replace(out)
+        finally:
+            for solver in solvers:
+                solver.close()
+        if summary.lines != total or _mark(path) != mark:
+            raise PlaceboError(f"{path}: was changed while it was judged; run again")
+        partial.replace(out)
     return summary
 
 
@@ -116,23 +130,85 @@ def stated(answer: str) -> str | None:
     return extract_answer(answer) or answer.strip() or None
 
 
-def _line(found: Verification) -> dict[str, Any]:
-    return {"correct": found.correct, "status": found.status, "extracted": found.extracted}
+def _mark(path: Path) -> list[Any]:
+    """What tells a file from another one, or from itself when it is changed.
+
+    Raises:
+        PlaceboError: it cannot be read twice, as a pipe, or not at all.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PlaceboError(f"{path}: cannot be read ({reason})") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise PlaceboError(f"{path}: is no file of pairs (pipes and folders cannot be judged)")
+    return [os.fsencode(path.resolve()).hex(), status.st_size, status.st_mtime_ns]
+
+
+def _place(path: Path, out: Path, mark: str) -> Path:
+    """The unfinished output, in a folder where it can be written.
+
+    Raises:
+        PlaceboError: ``out`` is in use, or cannot be written.
+    """
+    if out.name in ("", "..") or os.path.lexists(out):
+        raise PlaceboError(f"--out {str(out)!r}: is there already, or no name for a file")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = out.with_name(f".{out.name}-{mark}.partial")
+        with partial.open("ab"):
+            return partial
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PlaceboError(f"--out {str(out)[:200]}: cannot be written ({reason})") from None
+
+
+@contextlib.contextmanager
+def _locked(partial: Path) -> Generator[BinaryIO]:
+    """The unfinished output, open and nobody else's."""
+    with partial.open("r+b") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BusyError(f"{partial}: another process is writing this file") from None
+        yield stream
+
+
+def _chunks(pairs: Iterator[Pair]) -> Iterator[list[Pair]]:
+    """Parts of at most ``CHUNK`` pairs and about ``CHUNK_SIZE`` characters."""
+    chunk: list[Pair] = []
+    size = 0
+    for pair in pairs:
+        chunk.append(pair)
+        size += len(pair.answer) + sum(map(len, pair.golds))
+        if len(chunk) == CHUNK or size > CHUNK_SIZE:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _line(found: Verification) -> bytes:
+    extracted = found.extracted and found.extracted[:LONGEST]
+    row = {"correct": found.correct, "status": found.status, "extracted": extracted}
+    return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
 def _pairs(path: Path) -> Iterator[Pair]:
     try:
-        with path.open(encoding="utf-8-sig") as stream:
+        with path.open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 yield _pair(line, f"{path}:{number}")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise PlaceboError(f"{path}: cannot be read ({reason})") from None
+    except OSError as error:
+        raise PlaceboError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _pair(line: str, where: str) -> Pair:
+def _pair(line: bytes, where: str) -> Pair:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8-sig"), parse_constant=_no_number)
+    except UnicodeDecodeError:
+        raise PlaceboError(f"{where}: is not UTF-8") from None
     except (ValueError, RecursionError) as error:
         raise PlaceboError(f"{where}: not JSON ({str(error)[:80]})") from None
     if not isinstance(row, dict) or not {"gold", "answer"} <= row.keys():
@@ -145,34 +221,26 @@ def _pair(line: str, where: str) -> Pair:
     return Pair(tuple(str(g) for g in golds), str(values[-1]))
 
 
-def _whole_lines(path: Path) -> int:
-    """Lines of a partial output; what a kill has torn is cut off."""
-    if not path.exists():
-        return 0
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        os.truncate(path, len(whole))
-    return whole.count(b"\n")
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
-def _recount(partial: Path, path: Path, summary: Summary, check: bool) -> None:
-    """Count what a killed call had judged already."""
-    with partial.open(encoding="utf-8") as stream:
-        rows = [json.loads(line) for line in stream]
-    found = [Verification(r["correct"], Status(r["status"]), r["extracted"]) for r in rows]
-    _count(summary, list(islice(_pairs(path), len(found))), found, check)
-
-
-def _count(
-    summary: Summary, pairs: Sequence[Pair], found: Sequence[Verification], check: bool
-) -> None:
-    for pair, one in zip(pairs, found, strict=True):
-        summary.lines += 1
-        named = {True: "right", False: "wrong"}
-        summary.counts[str(one.status) if one.correct is None else named[one.correct]] += 1
-        if check and one.correct is not None and one.extracted is not None:
-            _check(summary, pair, one)
+def _recount(stream: BinaryIO, path: Path, summary: Summary, check: bool) -> int:
+    """Count what a killed call had judged; what it left torn or damaged is cut off."""
+    good = 0
+    for line, pair in zip(stream, _pairs(path), strict=False):
+        try:
+            row = json.loads(line)
+            found = Verification(row["correct"], Status(row["status"]), row["extracted"])
+        except (ValueError, KeyError, TypeError):
+            break
+        if not line.endswith(b"\n"):
+            break
+        good += len(line)
+        summary.count(pair, found, check)
+    stream.truncate(good)
+    stream.seek(good)
+    return summary.lines
 
 
 def _check(summary: Summary, pair: Pair, one: Verification) -> None:

@@ -42,7 +42,7 @@ class Solver:
 
     Attributes:
         seconds: after so long an item is given up and the worker killed.
-        asked: questions that went to the worker.
+        asked: messages that went to the worker.
     """
 
     def __init__(self, seconds: float = SECONDS) -> None:
@@ -125,32 +125,35 @@ class Solver:
     def _ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Send one question and wait for its answer, no longer than allowed."""
         try:
-            for _ in range(2):  # a child that died idle takes no question with it
-                reply = self._put(request, seconds)
-                if "pid" not in reply:
-                    return reply
-                self._child = reply["pid"]
+            return self._put(request, seconds)
         except (OSError, EOFError):
             self.close()
             return _unknown(Status.ERROR, "the worker died")
         except BaseException:  # a question is open: its answer must not be taken for the next one's
             self.close()
             raise
-        return _unknown(Status.ERROR, "the worker died (memory)")
 
     def _put(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """The answer to one question, or the ``pid`` of the child that follows a dead one."""
-        self.asked += 1
-        number = self.asked
+        """The answer to one question; that to an earlier one, which may still come, is dropped."""
         reader, writer = self._running()
-        send(writer, {**request, "seconds": seconds, "number": number})
+        number, sign = self._send(writer, {**request, "seconds": seconds}), -1
         until = time.monotonic() + seconds
         while (reply := self._reply(reader, until - time.monotonic())) is not None:
-            if "pid" in reply or reply["number"] == number:
+            if "pid" in reply:  # a child has died, with the question or idle: the next one will say
+                self._child = reply["pid"]
+                sign = self._send(writer, {"do": "sign", "seconds": seconds})
+            elif reply["number"] == number:
                 return reply
+            elif reply["number"] == sign:
+                return _unknown(Status.ERROR, "the worker died (memory)")
         os.kill(self._child, signal.SIGKILL)
         self._meet(reader)
         return _unknown(Status.TIMEOUT, f"more than {self.seconds:g} s")
+
+    def _send(self, writer: int, request: dict[str, Any]) -> int:
+        self.asked += 1
+        send(writer, {**request, "number": self.asked})
+        return self.asked
 
     def _forget(self) -> None:
         """Be new in a forked process: the worker, and whoever holds the lock, are the parent's."""
