@@ -1,6 +1,7 @@
 """The probe: a memoriser is found out, others are not; its numbers by hand; the prompt sweep."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import torch
 
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.statistics import Estimate, share_interval
-from rlvr_placebo.evaluate.completion import Continuation
-from rlvr_placebo.evaluate.probe import _surprise
+from rlvr_placebo.evaluate.completion import Continuation, completions_of
+from rlvr_placebo.evaluate.probe import _surprise, contrast, estimate
+from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.text.pocket import pocket_set
 from rlvr_placebo.train.prompts import halves
 
@@ -97,6 +99,42 @@ def test_a_probe_is_kept_and_mistakes_are_told(tmp_path, capsys):
         assert told.count("\n") == 1
 
 
+def test_intervals_of_clustered_shares_stay_within_bounds_and_cover():
+    alone = estimate([1.0] + [0.0] * 29, [str(i) for i in range(30)])
+    low, high = alone["interval"]  # binomial, 1 of 30: 0.08 to 17.2 %
+    assert (low, high) == (pytest.approx(0.0008, abs=1e-4), pytest.approx(0.172, abs=1e-3))
+    twins = estimate([1.0] * 2 + [0.0] * 58, [str(i // 2) for i in range(60)])
+    assert twins["interval"][1] == pytest.approx(high, abs=0.01)  # worth 30 problems, not 60
+    assert estimate([0.5, 0.7], ["a", "a"])["interval"] is None  # a mean of one cluster
+    covered, rng = 0, np.random.default_rng(3)
+    for _ in range(400):
+        rates = rng.beta(1, 9, 40)  # 40 clusters of 5 around 10 %
+        values = (rng.random((40, 5)) < rates[:, None]).astype(float).ravel()
+        low, high = estimate(list(values), [str(i // 5) for i in range(200)])["interval"]
+        covered += low <= 0.1 <= high
+    assert covered >= 0.93 * 400
+
+
+def test_the_difference_to_the_clean_set_by_hand():
+    one = {"value": 0.9, "interval": (0.8, 0.95)}
+    other = {"value": 0.1, "interval": (0.0, 0.3)}
+    found = contrast(one, other)
+    assert found["value"] == pytest.approx(0.8)
+    low, high = found["interval"]
+    assert low == pytest.approx(0.8 - (0.1**2 + 0.2**2) ** 0.5)
+    assert high == pytest.approx(0.8 + (0.05**2 + 0.1**2) ** 0.5)
+    assert contrast(one, {"value": 0.1, "interval": None})["interval"] is None
+
+
+def test_a_neighbour_does_not_lengthen_an_answer(shipped):
+    problems = pocket_set("pocket-500")[:6]
+    engine = NativeEngine(shipped.model, shipped.tokenizer)
+    few = completions_of(engine, shipped.tokenizer, problems[:1], 0.6, 8)
+    longer = replace(problems[1], messages=({"role": "user", "content": "x " * 80},))
+    more = completions_of(engine, shipped.tokenizer, [problems[0], longer], 0.6, 8)
+    assert few[0].written == more[0].written
+
+
 def test_halves_share_no_cluster():
     problems = pocket_set("pocket-500")
     one, other = halves(problems)
@@ -121,12 +159,15 @@ def test_the_prompt_sweep_chooses_on_one_half_and_scores_on_the_other(tmp_path, 
                        for t in ("plain", "nonsense"))  # fmt: skip
     assert plain["choice"]["value"] > nonsense["choice"]["value"] + 0.2
     assert plain["choice"]["n"] + plain["score"]["n"] == 500
+    single = tmp_path / "single.jsonl"
+    single.write_text('{"problem": "What is 1 plus 1?", "answer": 2}\n')
     (out / "result.json").unlink()
     (out / "prompts.json").unlink()
     assert main([*arguments, "--resume"]) == 0
     assert json.loads((out / "prompts.json").read_text()) == found
     for more, told in ((["--templates", "plain", "plain"], "none twice"),
-                       (["--templates", "chat"], "no template is left")):  # fmt: skip
+                       (["--templates", "chat"], "no template is left"),
+                       (["--benchmark", str(single)], "cannot be halved")):  # fmt: skip
         start = ["prompts", "--model", "pocket/code-prior", "--benchmark", "pocket-500"]
         assert main([*start, *more, "--out", str(tmp_path / "x")]) == 2
         assert told in capsys.readouterr().err

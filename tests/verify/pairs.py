@@ -598,6 +598,15 @@ KNOWN_FAILURES: list[tuple[str, str, bool]] = [
     ("abcd", "dcba", True),
     (r"\frac{\pi}{3}", r"60^\circ", True),
     ("120", "C(10,3)", True),
+    ("6", "6 abc", False),
+    ("1,-2", "1;-2", True),
+    ("52_8", r"52 \text{ base } 8", True),
+    (r"\left(3,\frac{\pi}{2}\right)", r"r=3, \theta=\frac{\pi}{2}", True),
+    (
+        r"\left\lfloor \frac{n-1}{2} \right\rfloor",
+        r"\left\lceil \frac n2\right\rceil-1",
+        True,
+    ),
     (r"\{x \mid 2 < x < 3\}", "(2,3)", True),
     (r"\overline{AB}", "AB", True),
 ]

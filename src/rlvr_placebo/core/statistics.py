@@ -80,7 +80,7 @@ def add_errors(*estimates: Estimate) -> float | None:
 def share_interval(estimate: Estimate, level: float = 0.95) -> tuple[float, float] | None:
     """Exact interval of a share (Clopper and Pearson 1934), for as many problems as it is worth.
 
-    Problems in clusters are worth ``p (1 − p) / stderr²`` (Korn and Graubard 1998), and never more
+    Problems in clusters are worth ``1 + p (1 − p) / stderr²`` (Korn and Graubard 1998), and never more
     than there are; without any spread a cluster counts as one: 0 of 500 problems in 77 clusters is
     at most 4.7 %. It never leaves [0, 1], as Student's does. None where nothing was observed.
     """
@@ -90,7 +90,7 @@ def share_interval(estimate: Estimate, level: float = 0.95) -> tuple[float, floa
         return None
     tail, p = (1.0 - level) / 2, estimate.value
     spread = (estimate.stderr or 0.0) ** 2
-    n = float(estimate.clusters) if spread == 0 else min(estimate.n, p * (1 - p) / spread)
+    n = float(estimate.clusters) if spread == 0 else min(estimate.n, 1 + p * (1 - p) / spread)
     k = p * n
     low = float(betaincinv(k, n - k + 1, tail)) if k > 0 else 0.0
     high = float(betaincinv(k + 1, n - k, 1.0 - tail)) if k < n else 1.0
