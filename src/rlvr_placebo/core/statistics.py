@@ -80,7 +80,7 @@ def add_errors(*estimates: Estimate) -> float | None:
 def share_interval(estimate: Estimate, level: float = 0.95) -> tuple[float, float] | None:
     """Exact interval of a share (Clopper and Pearson 1934), for as many problems as it is worth.
 
-    Problems in clusters are worth ``1 + p (1 − p) / stderr²`` (Korn and Graubard 1998), and never more
+    Those in clusters are worth ``1 + p (1 − p) / stderr²`` (Korn and Graubard 1998), and never more
     than there are; without any spread a cluster counts as one: 0 of 500 problems in 77 clusters is
     at most 4.7 %. It never leaves [0, 1], as Student's does. None where nothing was observed.
     """
