@@ -11,7 +11,7 @@ from rlvr_placebo.core.records import Score
 from rlvr_placebo.learner.batch import make_batch
 from rlvr_placebo.learner.learner import Learner, OptimizerConfig
 from rlvr_placebo.learner.losses import LossConfig
-from rlvr_placebo.model.logprobs import token_statistics
+from rlvr_placebo.model.logprobs import completion_logprobs
 
 QUICK = OptimizerConfig(learning_rate=1e-3, minibatches=1)
 
@@ -96,9 +96,8 @@ def test_kl_needs_the_untrained_model_and_pulls_towards_it(shipped):
     @torch.no_grad()
     def divergence(trained):
         """KL from the untrained model on the batch's tokens (the k3 estimator, summed)."""
-        d = (
-            token_statistics(model, batch.rows, 1.0).logprobs_BC
-            - token_statistics(trained, batch.rows, 1.0).logprobs_BC
+        d = completion_logprobs(model, batch.rows, 1.0) - completion_logprobs(
+            trained, batch.rows, 1.0
         )
         return float((d.exp() - d - 1).sum())
 
@@ -125,16 +124,17 @@ def test_micro_batches_respect_their_budget(shipped):
     for budget in (1, 100, 300, 10**6):
         parts = list(batch.microbatches(budget))
         assert sum(map(len, parts)) == len(batch)
-        assert all(len(p) == 1 or p.rows.tokens_BT.numel() <= budget for p in parts)
+        sizes = [int(p.rows.prompts_P.sum() + p.rows.completions_B.sum()) for p in parts]
+        assert all(len(p) == 1 or n <= budget for p, n in zip(parts, sizes, strict=True))
 
 
 def test_batch_by_hand():
     group = make_group(["a", "b", "c"])  # 2, 3 and 4 tokens after a prompt of 3
     scored = rewarded(group, [Score(1.0, True), Score(0.0, False), Score(None, None)])
     batch = make_batch([scored], "group_mean")
-    assert batch.rows.tokens_BT.tolist() == [
-        [1, 2, 3, 0, 1, 0, 0], [1, 2, 3, 0, 1, 2, 0], [1, 2, 3, 0, 1, 2, 3]
-    ]  # fmt: skip
+    assert batch.rows.prompts_PT.tolist() == [[1, 2, 3]]
+    assert batch.rows.prompt_B.tolist() == [0, 0, 0]
+    assert batch.rows.completions_BC.tolist() == [[0, 1, 0, 0], [0, 1, 2, 0], [0, 1, 2, 3]]
     assert batch.rows.completions_B.tolist() == [2, 3, 4]
     assert batch.mask_BC.sum(-1).tolist() == [2, 3, 4]
     assert batch.advantages_B.tolist() == [0.5, -0.5, 0.0]
@@ -174,3 +174,27 @@ def test_state_comes_back(shipped):
     assert one.updates_done == two.updates_done == 4
     for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("minibatches", [1, 2, 4])
+def test_completions_without_advantage_leave_the_update_and_change_nothing(shipped, minibatches):
+    model = random_model(ARCHITECTURES["qwen2"])
+    groups = sampled_groups(shipped, model, 6, 4)
+    flat = [rewarded(g, [Score(1.0, None)] * 4) for g in groups[:4]]
+    batch = make_batch([flat[0], groups[4], *flat[1:], groups[5]], "group_std")
+    twin = copy.deepcopy(model)
+    several = replace(QUICK, minibatches=minibatches)
+    learner = Learner(model, LossConfig(), several, 1.0, 40)
+    whole = Learner(twin, LossConfig(), several, 1.0, 40)
+    whole.reference, whole.loss_config = copy.deepcopy(model), LossConfig(kl=0.0)  # drops nothing
+    ours = learner.step(batch, np.random.default_rng(2))
+    theirs = whole.step(batch, np.random.default_rng(2))
+    assert learner.updates_done == whole.updates_done == minibatches
+    for key in ("loss", "grad_norm", "tokens", "clip_ratio/high_mean"):
+        assert ours[key] == pytest.approx(theirs[key], rel=1e-5, abs=1e-9), key
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    for name in ("exp_avg", "step"):
+        for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+            left, right = learner.optimizer.state[a][name], whole.optimizer.state[b][name]
+            torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-7)

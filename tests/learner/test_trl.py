@@ -9,7 +9,7 @@ from conftest import ARCHITECTURES, random_model, sampled_groups
 from rlvr_placebo.learner.batch import make_batch
 from rlvr_placebo.learner.losses import LossConfig, TokenBatch, denominator, policy_loss
 from rlvr_placebo.model.checkpoint import load_model, save
-from rlvr_placebo.model.logprobs import token_statistics
+from rlvr_placebo.model.logprobs import completion_logprobs
 
 MAX_TOKENS = 40
 
@@ -40,20 +40,19 @@ def trl_trainer(folder, out, **settings):
 def trl_loss(trainer, batch):
     """TRL's loss of a batch: prompts are padded on the left there."""
     rows = batch.rows
-    widest = int(rows.prompts_B.max())
+    widest = int(rows.prompts_P.max())
     prompt_ids = torch.zeros(len(batch), widest, dtype=torch.long)
     prompt_mask = torch.zeros_like(prompt_ids)
-    completion_ids = torch.zeros(batch.mask_BC.shape, dtype=torch.long)
-    for b, (p, c) in enumerate(zip(rows.prompts_B, rows.completions_B, strict=True)):
-        prompt_ids[b, widest - p :] = rows.tokens_BT[b, :p]
-        prompt_mask[b, widest - p :] = 1
-        completion_ids[b, :c] = rows.tokens_BT[b, p : p + c]
+    for b, prompt in enumerate(rows.prompt_B):
+        length = rows.prompts_P[prompt]
+        prompt_ids[b, widest - length :] = rows.prompts_PT[prompt, :length]
+        prompt_mask[b, widest - length :] = 1
     return trainer._compute_loss(
         trainer.model,
         {
             "prompt_ids": prompt_ids,
             "prompt_mask": prompt_mask,
-            "completion_ids": completion_ids,
+            "completion_ids": rows.completions_BC,
             "completion_mask": batch.mask_BC.long(),
             "advantages": batch.advantages_B,
             "old_per_token_logps": batch.rollout_logprobs_BC,
@@ -86,9 +85,9 @@ def test_loss_and_gradient_equal_trls(shipped, tmp_path, loss_type, aggregation,
 
     config = LossConfig(advantage, aggregation, "token", 0.1, 0.15)
     tokens = TokenBatch(batch.rollout_logprobs_BC, batch.advantages_B, batch.mask_BC)
-    scored = token_statistics(model, batch.rows, 1.0)
+    logprobs_BC = completion_logprobs(model, batch.rows, 1.0)
     divisor = denominator(batch.mask_BC, aggregation, MAX_TOKENS)
-    ours, sums = policy_loss(scored.logprobs_BC, tokens, divisor, config)
+    ours, sums = policy_loss(logprobs_BC, tokens, divisor, config)
     ours.backward()
 
     assert sums["high_bound"] > 0

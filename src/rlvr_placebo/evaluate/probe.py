@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import kept
@@ -21,7 +22,8 @@ from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.statistics import clustered_mean, interval, share_interval
 from rlvr_placebo.evaluate.completion import Continuation, completions_of
 from rlvr_placebo.model.checkpoint import Checkpoint
-from rlvr_placebo.model.logprobs import TokenRows, token_statistics
+from rlvr_placebo.model.logprobs import completion_logprobs
+from rlvr_placebo.model.packing import TokenRows
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.rollout.protocol import check_length
 from rlvr_placebo.text.templates import Template, render
@@ -224,10 +226,19 @@ def _surprise(
     values: list[float | None] = []
     for start in range(0, len(texts), ROWS):
         pairs = list(zip(prompts[start : start + ROWS], texts[start : start + ROWS], strict=True))
-        longest = max(len(p) + len(t) for p, t in pairs)
-        tokens = torch.tensor([p + t + [0] * (longest - len(p) - len(t)) for p, t in pairs])
         lengths = torch.tensor([len(t) for _, t in pairs])
-        rows = TokenRows(tokens, torch.tensor([len(p) for p, _ in pairs]), lengths)
-        sums = token_statistics(checkpoint.model, rows, 1.0).logprobs_BC.sum(-1)
+        rows = TokenRows(
+            _padded([p for p, _ in pairs]),
+            torch.tensor([len(p) for p, _ in pairs]),
+            _padded([t for _, t in pairs]),
+            lengths,
+            torch.arange(len(pairs)),
+        )
+        sums = completion_logprobs(checkpoint.model, rows, 1.0).sum(-1)
         values += (-sums / lengths).numpy().astype(np.float64).tolist()
     return values
+
+
+def _padded(texts: Sequence[list[int]]) -> Tensor:
+    longest = max(map(len, texts))
+    return torch.tensor([text + [0] * (longest - len(text)) for text in texts])

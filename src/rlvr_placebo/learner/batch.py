@@ -11,17 +11,18 @@ from torch import Tensor
 
 from rlvr_placebo.core.records import Group
 from rlvr_placebo.learner.advantages import advantages
-from rlvr_placebo.model.logprobs import TokenRows
+from rlvr_placebo.model.packing import TokenRows
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
     """All completions of one step as padded tensors; rows of a group stand together.
 
-    Example: 16 groups of 16 give ``rows.tokens_BT`` of shape [256, 112], ``advantages_B`` of [256].
+    Example: 16 groups of 16 have ``rows.prompts_PT`` of shape [16, 58], ``rows.completions_BC`` of
+    [256, 64] and ``advantages_B`` of [256].
 
     Attributes:
-        rows: prompts with completions.
+        rows: completions with their prompts, one per group.
         rollout_logprobs_BC: as sampled.
         mask_BC: which completion tokens count in the loss.
         advantages_B: float32.
@@ -39,11 +40,11 @@ class Batch:
         return len(self.advantages_B)
 
     def select(self, index: Tensor) -> Batch:
-        """Some rows, cut to their own longest row and completion."""
-        prompts_B, completions_B = self.rows.prompts_B[index], self.rows.completions_B[index]
-        width, length = int((prompts_B + completions_B).max()), int(completions_B.max())
+        """Some rows, cut to their own longest prompt and completion."""
+        rows = self.rows.select(index)
+        length = rows.completions_BC.shape[1]
         return Batch(
-            TokenRows(self.rows.tokens_BT[index, :width], prompts_B, completions_B),
+            rows,
             self.rollout_logprobs_BC[index, :length],
             self.mask_BC[index, :length],
             self.advantages_B[index],
@@ -58,15 +59,17 @@ class Batch:
             yield self.select(torch.from_numpy(part))
 
     def microbatches(self, tokens: int) -> Iterator[Batch]:
-        """Split into parts of at most ``tokens`` padded tokens (at least one row), by length."""
-        widths = (self.rows.prompts_B + self.rows.completions_B).numpy()
-        order = np.argsort(widths, kind="stable")
-        start = 0
-        for end in range(1, len(order) + 1):
-            is_last = end == len(order)
-            if is_last or (end + 1 - start) * widths[order[end]] > tokens:
-                yield self.select(torch.from_numpy(order[start:end].copy()))
-                start = end
+        """Split into parts of at most ``tokens`` tokens (at least one row each)."""
+        prompts, lengths = self.rows.prompts_P.tolist(), self.rows.completions_B.tolist()
+        start, size, seen = 0, 0, -1
+        for row, prompt in enumerate(self.rows.prompt_B.tolist()):
+            size += lengths[row] + (prompts[prompt] if prompt != seen else 0)
+            if size > tokens and row > start:
+                yield self.select(torch.arange(start, row))
+                start, size = row, lengths[row] + prompts[prompt]
+            seen = prompt
+        if len(self):
+            yield self.select(torch.arange(start, len(self))) if start else self
 
 
 def make_batch(groups: Sequence[Group], advantage: str) -> Batch:
@@ -77,25 +80,34 @@ def make_batch(groups: Sequence[Group], advantage: str) -> Batch:
         advantage: how advantages are normalised.
     """
     advantages_B = np.concatenate([advantages(rewards_of(g), advantage) for g in groups])
-    rollouts = [(g.prompt, r.completion) for g in groups for r in g.rollouts]
-    prompts = [len(p) for p, _ in rollouts]
-    completions = [len(c) for _, c in rollouts]
-    width = max(p + c for p, c in zip(prompts, completions, strict=True))
-    tokens_BT = np.zeros((len(rollouts), width), dtype=np.int64)
-    logprobs_BC = np.zeros((len(rollouts), max(completions)), dtype=np.float32)
-    mask_BC = np.zeros(logprobs_BC.shape, dtype=bool)
-    for b, (prompt, completion) in enumerate(rollouts):
-        tokens_BT[b, : len(prompt)] = prompt
-        tokens_BT[b, len(prompt) : len(prompt) + len(completion)] = completion.tokens
-        logprobs_BC[b, : len(completion)] = completion.logprobs
-        mask_BC[b, : len(completion)] = completion.loss_mask
-    sizes = [len(g.rollouts) for g in groups]
+    completions = [r.completion for g in groups for r in g.rollouts]
+    lengths = np.array([len(c) for c in completions])
+    prompts_P = np.array([len(g.prompt) for g in groups])
+    completions_BC = np.zeros((len(completions), lengths.max()), dtype=np.int64)
+    logprobs_BC = np.zeros(completions_BC.shape, dtype=np.float32)
+    mask_BC = np.zeros(completions_BC.shape, dtype=bool)
+    for b, (completion, n) in enumerate(zip(completions, lengths, strict=True)):
+        completions_BC[b, :n] = completion.tokens
+        logprobs_BC[b, :n] = completion.logprobs
+        mask_BC[b, :n] = completion.loss_mask
+    prompts_PT = np.zeros((len(groups), prompts_P.max()), dtype=np.int64)
+    for p, group in enumerate(groups):
+        prompts_PT[p, : prompts_P[p]] = group.prompt
+    groups_B = torch.from_numpy(
+        np.repeat(np.arange(len(groups)), [len(g.rollouts) for g in groups])
+    )
     return Batch(
-        TokenRows(torch.from_numpy(tokens_BT), torch.tensor(prompts), torch.tensor(completions)),
+        TokenRows(
+            torch.from_numpy(prompts_PT),
+            torch.from_numpy(prompts_P),
+            torch.from_numpy(completions_BC),
+            torch.from_numpy(lengths),
+            groups_B,
+        ),
         torch.from_numpy(logprobs_BC),
         torch.from_numpy(mask_BC),
         torch.from_numpy(advantages_B.astype(np.float32)),
-        torch.from_numpy(np.repeat(np.arange(len(groups)), sizes)),
+        groups_B,
     )
 
 

@@ -15,7 +15,7 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.learner.batch import Batch
 from rlvr_placebo.learner.losses import LossConfig, TokenBatch, denominator, policy_loss
 from rlvr_placebo.model.decoder import Decoder
-from rlvr_placebo.model.logprobs import token_statistics
+from rlvr_placebo.model.logprobs import completion_logprobs
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class OptimizerConfig:
     epochs: int = 1
     """Passes over a step's completions."""
     micro_tokens: int = 16384
-    """Padded tokens per forward pass; changes memory and speed, not the gradient."""
+    """Tokens per forward pass; changes memory and speed, not the gradient."""
 
     @property
     def updates(self) -> int:
@@ -100,19 +100,40 @@ class Learner:
         totals = _Totals()
         for _ in range(self.config.epochs):
             for minibatch in batch.minibatches(self.config.minibatches, rng):
-                totals.add(self.update(minibatch))
+                totals.add(self.update(minibatch, measure=not totals.updates))
         reachable = self.config.updates > 1
         return totals.metrics(self.loss_config, reachable, float(batch.mask_BC.sum()))
 
-    def update(self, minibatch: Batch) -> dict[str, float]:
-        """Make one optimizer step; the gradient is accumulated over micro-batches."""
+    def update(self, minibatch: Batch, measure: bool = True) -> dict[str, float]:
+        """Make one optimizer step; the gradient is accumulated over micro-batches.
+
+        Without a KL penalty, completions with advantage 0 have no gradient and are left out; the
+        divisor counts them all the same. Where none is left, the step is that of a zero gradient;
+        with ``measure`` all are scored even so, since a step's first update shows the mismatch
+        between rollout and learner.
+        """
         divisor = denominator(minibatch.mask_BC, self.loss_config.aggregation, self.max_tokens)
-        self.optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, float] = {"loss": 0.0, "entropy": 0.0}
-        for micro in minibatch.microbatches(self.config.micro_tokens):
-            loss, found = self._loss(micro, divisor)
-            loss.backward()
-            _merge(sums, {"loss": loss.detach(), **found})
+        sums: dict[str, float] = {"loss": 0.0, "scored": 0.0}
+        for parameter in self.model.parameters():
+            parameter.grad = None
+        flat = minibatch.advantages_B == 0 if self.reference is None else None
+        teaches = flat is None or not bool(flat.all())
+        if teaches or measure:
+            counted = (
+                minibatch.select((~flat).nonzero()[:, 0])
+                if teaches and flat is not None
+                else minibatch
+            )
+            for micro in counted.microbatches(self.config.micro_tokens):
+                with torch.set_grad_enabled(teaches):
+                    loss, found = self._loss(micro, divisor)
+                if teaches:
+                    loss.backward()
+                _merge(sums, {"loss": loss.detach(), **found})
+        for parameter in self.model.parameters():  # an update without gradient is an update
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        sums["tokens"] = float(minibatch.mask_BC.sum())
         sums["grad_norm"] = self._clip_gradient()
         if not math.isfinite(sums["grad_norm"]):
             raise PlaceboError(
@@ -125,18 +146,15 @@ class Learner:
 
     def _loss(self, micro: Batch, divisor: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of one micro-batch, with token sums for the metrics."""
-        scored = token_statistics(self.model, micro.rows, self.temperature)
+        logprobs_BC = completion_logprobs(self.model, micro.rows, self.temperature)
         reference_BC = None
         if self.reference is not None:
             with torch.no_grad():
-                reference = token_statistics(self.reference, micro.rows, self.temperature)
-            reference_BC = reference.logprobs_BC
+                reference_BC = completion_logprobs(self.reference, micro.rows, self.temperature)
         tokens = TokenBatch(
             micro.rollout_logprobs_BC, micro.advantages_B, micro.mask_BC, reference_BC
         )
-        loss, sums = policy_loss(scored.logprobs_BC, tokens, divisor, self.loss_config)
-        sums["entropy"] = (scored.entropies_BC * micro.mask_BC).sum()
-        return loss, sums
+        return policy_loss(logprobs_BC, tokens, divisor, self.loss_config)
 
     def _clip_gradient(self) -> float:
         """Scale the gradient down to the largest allowed norm; returns its norm before."""
@@ -207,8 +225,7 @@ class _Totals:
         result = {
             "loss": float(np.mean([u["loss"] for u in self.updates])),
             "grad_norm": float(np.mean([u["grad_norm"] for u in self.updates])),
-            "entropy": self._per("entropy", "tokens"),
-            "kl_rollout": self._per("kl_rollout", "tokens"),
+            "kl_rollout": self._per("kl_rollout", "scored"),
             "updates": len(self.updates),
             "tokens": tokens,
             # Before the first update the learner and the engine hold the same weights: what they
@@ -216,10 +233,10 @@ class _Totals:
             # ways of computing.
             "mismatch/max_logprob_difference": first["max_logprob_difference"],
             "mismatch/mean_logprob_difference": _ratio(
-                first["logprob_difference"], first["tokens"]
+                first["logprob_difference"], first["scored"]
             ),
             "first_update/max_ratio_deviation": first["max_ratio_deviation"],
-            "max_ratio_deviation": max(u["max_ratio_deviation"] for u in self.updates),
+            "max_ratio_deviation": max(u.get("max_ratio_deviation", 0.0) for u in self.updates),
             "clip_ratio/reachable": float(
                 reachable and (loss.clip_low is not None or loss.clip_high is not None)
             ),
@@ -230,14 +247,14 @@ class _Totals:
             "clip_ratio/high_outside_of_negative": self._per("high_outside", "negative"),
             "clip_ratio/low_outside_of_positive": self._per("low_outside", "positive"),
         }
-        return result | ({"kl": self._per("kl", "tokens")} if "kl" in first else {})
+        return result | ({"kl": self._per("kl", "scored")} if "kl" in first else {})
 
     def _per(self, part: str, whole: str) -> float:
         return _ratio(_total(self.updates, part), _total(self.updates, whole))
 
 
 def _total(updates: Iterable[Mapping[str, float]], key: str) -> float:
-    return float(sum(u[key] for u in updates))
+    return float(sum(u.get(key, 0.0) for u in updates))
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -146,7 +146,7 @@ def _sums(
     below, above = (ratio_BC < low) & mask_BC, (ratio_BC > high) & mask_BC
     positive, negative = (advantages_BC > 0) & mask_BC, (advantages_BC < 0) & mask_BC
     return {
-        "tokens": mask_BC.sum(),
+        "scored": mask_BC.sum(),
         "positive": positive.sum(),
         "negative": negative.sum(),
         "high_bound": (above & positive).sum(),

@@ -154,11 +154,14 @@ class Decoder(nn.Module):
             x = layer(x, rotation, attend)
         return self.model.norm(x)
 
+    @property
+    def head(self) -> Tensor:
+        """The matrix ``[V, D]`` that turns hidden states into logits."""
+        return self.model.embed_tokens.weight if self.architecture.tied else self.lm_head.weight
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits ``[…, V]`` of hidden states ``[…, D]``."""
-        tied = self.architecture.tied
-        head = self.model.embed_tokens.weight if tied else self.lm_head.weight
-        return functional.linear(hidden, head)
+        return functional.linear(hidden, self.head)
 
 
 def rotary(positions_BT: Tensor, a: Architecture) -> tuple[Tensor, Tensor]:

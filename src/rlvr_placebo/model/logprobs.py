@@ -1,67 +1,106 @@
-"""Log-probabilities and entropies of given completions, by one forward pass over whole rows."""
+"""Log-probabilities of given completions, with their gradient, in bounded memory."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.packing import Packed, TokenRows
+
+CHUNK = 1 << 22  # logits held at a time: 16 MiB of float32
 
 
-class TokenRows(NamedTuple):
-    """Prompts with their completions, padded on the right.
+def completion_logprobs(model: Decoder, rows: TokenRows, temperature: float) -> Tensor:
+    """Log-probability of every completion token under a model at a temperature, in nats.
 
-    Attributes:
-        tokens_BT: prompt then completion then padding.
-        prompts_B: length of each prompt.
-        completions_B: length of each completion.
-    """
-
-    tokens_BT: Tensor
-    prompts_B: Tensor
-    completions_B: Tensor
-
-    def completion_mask(self) -> Tensor:
-        """Where, of C completion positions, a row has a token: bool ``[B, C]``."""
-        longest = int(self.completions_B.max())
-        return torch.arange(longest) < self.completions_B[:, None]
-
-    def predicting_mask(self) -> Tensor:
-        """The positions whose hidden state predicts a completion token: bool ``[B, T]``."""
-        places = torch.arange(self.tokens_BT.shape[1])
-        first = self.prompts_B[:, None] - 1
-        return (places >= first) & (places < first + self.completions_B[:, None])
-
-
-class TokenStatistics(NamedTuple):
-    """Per completion token: log-probability (with gradient) and entropy (without), in nats."""
-
-    logprobs_BC: Tensor
-    entropies_BC: Tensor
-
-
-def token_statistics(model: Decoder, rows: TokenRows, temperature: float) -> TokenStatistics:
-    """Score completions under a model at a temperature.
-
-    Logits are computed only where a completion token is predicted. Positions beyond a completion's
-    end hold 0.
+    Each prompt is read once for all its completions, and logits are computed only where one of
+    their tokens is predicted. Positions beyond a completion's end hold 0.
 
     Args:
         model: the decoder.
-        rows: B prompts with completions of up to C tokens.
+        rows: B completions of up to C tokens.
         temperature: the one they were sampled at.
+
+    Returns:
+        ``[B, C]``, with gradient.
     """
-    positions_1T = torch.arange(rows.tokens_BT.shape[1])[None]
-    hidden_ND = model(rows.tokens_BT, positions_1T)[rows.predicting_mask()]
-    logprobs_NV = torch.log_softmax(model.logits(hidden_ND) / temperature, -1)
-    mask_BC = rows.completion_mask()
-    targets_N = rows.tokens_BT[:, 1:][rows.predicting_mask()[:, :-1]]
-    chosen_N = logprobs_NV.gather(-1, targets_N[:, None])[:, 0]
-    with torch.no_grad():
-        entropies_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
-    empty_BC = torch.zeros(mask_BC.shape)
-    return TokenStatistics(
-        empty_BC.masked_scatter(mask_BC, chosen_N), empty_BC.masked_scatter(mask_BC, entropies_N)
+    packed = Packed(rows)
+    hidden_ND = model(packed.tokens_1N, packed.positions_1N, packed.attend)[0]
+    chosen_M = _Chosen.apply(
+        hidden_ND.index_select(0, packed.scored_S),
+        model.head,
+        packed.source_M,
+        packed.targets_M,
+        1.0 / temperature,
     )
+    mask_BC = rows.completion_mask()
+    return chosen_M.new_zeros(mask_BC.shape).masked_scatter(mask_BC, chosen_M)
+
+
+class _Chosen(torch.autograd.Function):
+    """Log-probabilities of chosen tokens, without rows × vocabulary in memory.
+
+    Logits are computed in chunks of rows. A single chunk keeps its log-probabilities for the
+    gradient; several are computed again, since holding all of them is what is to be avoided.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        hidden_SD: Tensor,
+        head_VD: Tensor,
+        source_M: Tensor,
+        targets_M: Tensor,
+        coldness: float,
+    ) -> Tensor:
+        ctx.save_for_backward(hidden_SD, head_VD, source_M, targets_M)
+        ctx.coldness, ctx.kept = coldness, None
+        chosen_M = hidden_SD.new_empty(len(source_M))
+        chunks = _chunks(hidden_SD, head_VD, source_M)
+        for place, members in chunks:
+            logprobs = _logprobs(hidden_SD[place], head_VD, coldness)
+            local = source_M[members] - place.start
+            chosen_M[members] = logprobs[local, targets_M[members]]
+            if len(chunks) == 1:
+                ctx.kept = logprobs
+        return chosen_M
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:  # noqa: ANN401
+        """``∂ log p(v) / ∂ logits = 1[v] − p``, summed over the tokens that a row predicts."""
+        hidden_SD, head_VD, source_M, targets_M = ctx.saved_tensors
+        grad_M = grads[0] * ctx.coldness
+        total_S = grad_M.new_zeros(len(hidden_SD)).index_add_(0, source_M, grad_M)
+        grad_SD, grad_VD = torch.empty_like(hidden_SD), torch.zeros_like(head_VD)
+        for place, members in _chunks(hidden_SD, head_VD, source_M):
+            kept, ctx.kept = ctx.kept, None
+            logprobs = _logprobs(hidden_SD[place], head_VD, ctx.coldness) if kept is None else kept
+            grad_SV = logprobs.exp_().mul_(-total_S[place, None])
+            where = (source_M[members] - place.start) * len(head_VD) + targets_M[members]
+            grad_SV.view(-1).index_add_(0, where, grad_M[members])
+            torch.mm(grad_SV, head_VD, out=grad_SD[place])
+            grad_VD.addmm_(grad_SV.T, hidden_SD[place])
+        return grad_SD, grad_VD, None, None, None
+
+
+def _logprobs(hidden_SD: Tensor, head_VD: Tensor, coldness: float) -> Tensor:
+    logits_SV = functional.linear(hidden_SD, head_VD)
+    return torch.log_softmax(logits_SV if coldness == 1.0 else logits_SV.mul_(coldness), -1)
+
+
+def _chunks(
+    hidden_SD: Tensor, head_VD: Tensor, source_M: Tensor
+) -> list[tuple[slice, Tensor | slice]]:
+    """Rows at a time, and which of the M tokens they predict."""
+    size = max(1, CHUNK // len(head_VD))
+    if len(hidden_SD) <= size:
+        return [(slice(0, len(hidden_SD)), slice(None))]
+    places = [slice(s, s + size) for s in range(0, len(hidden_SD), size)]
+    return [
+        (place, ((source_M >= place.start) & (source_M < place.stop)).nonzero()[:, 0])
+        for place in places
+    ]

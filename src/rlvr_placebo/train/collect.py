@@ -75,7 +75,9 @@ def describe(groups: list[Group]) -> dict[str, Any]:
     known = [r for group in per_group for r in group]
     judged = [r.verification.correct for r in rollouts if r.verification.correct is not None]
     labels = [label(c.text) for c in completions]
+    entropies = np.concatenate([c.entropies[c.loss_mask] for c in completions])
     return {
+        "entropy": float(entropies.mean(dtype=np.float64)) if len(entropies) else None,
         "reward": _mean(known),
         "reward_std": _mean([float(np.std(g, ddof=1)) for g in per_group if len(g) > 1]),
         "frac_reward_zero_std": share_flat(groups),

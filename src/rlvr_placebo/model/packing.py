@@ -1,0 +1,173 @@
+"""Prompts and completions in one row of tokens: each prompt once, and no padding.
+
+The learner's forward pass works on N tokens in a row: those of P prompts, then those of B
+completions. Only attention knows where one ends: it spreads them out, lets a completion read the
+keys of its prompt, and gathers what comes out.
+
+Shapes: P prompts of up to T tokens, B completions of up to C, H heads, K key-value heads, E head
+dimension, N tokens in all.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rlvr_placebo.model.decoder import causal_attention
+
+
+class TokenRows(NamedTuple):
+    """Completions and the prompts they stand behind, padded on the right.
+
+    Example: 16 completions of each of two prompts have ``prompts_PT`` of two rows, and
+    ``prompt_B`` is sixteen zeros and sixteen ones.
+
+    Attributes:
+        prompts_PT: prompt then padding.
+        prompts_P: length of each prompt, at least 1.
+        completions_BC: completion then padding.
+        completions_B: length of each completion.
+        prompt_B: which prompt a completion stands behind.
+    """
+
+    prompts_PT: Tensor
+    prompts_P: Tensor
+    completions_BC: Tensor
+    completions_B: Tensor
+    prompt_B: Tensor
+
+    def completion_mask(self) -> Tensor:
+        """Where, of C completion positions, a row has a token: bool ``[B, C]``."""
+        return torch.arange(self.completions_BC.shape[1]) < self.completions_B[:, None]
+
+    def select(self, index: Tensor) -> TokenRows:
+        """Some completions with their prompts, cut to the longest of each."""
+        left, prompt_B = torch.unique(self.prompt_B[index], return_inverse=True)
+        prompts_P, completions_B = self.prompts_P[left], self.completions_B[index]
+        return TokenRows(
+            self.prompts_PT[left, : int(prompts_P.max())],
+            prompts_P,
+            self.completions_BC[index, : int(completions_B.max())],
+            completions_B,
+            prompt_B,
+        )
+
+
+class Packed:
+    """The tokens of some rows in one, and the attention that knows where each belongs.
+
+    The last token of a completion is not among them: nothing is predicted from it.
+
+    Attributes:
+        tokens_1N: token ids.
+        positions_1N: positions in their own rows.
+        scored_S: places of the N whose hidden state predicts a completion token.
+        source_M: for each of the M completion tokens, row by row, which of the S predicts it.
+        targets_M: these tokens.
+    """
+
+    def __init__(self, rows: TokenRows) -> None:
+        """Lay out the tokens of ``rows``."""
+        prompts, longest = rows.prompts_PT.shape
+        inputs_B = (rows.completions_B - 1).clamp(min=0)
+        self._width = int(inputs_B.max())
+        in_prompt = torch.arange(longest) < rows.prompts_P[:, None]
+        in_completion = torch.arange(self._width) < inputs_B[:, None]
+        self._prompts = _Layout(in_prompt)
+        self._completions = _Layout(in_completion)
+        self._prompt_B = rows.prompt_B
+        self._mask = self._attention_mask(rows)
+        begins_B = rows.prompts_P[rows.prompt_B]
+        positions_PT = torch.arange(longest).expand(prompts, -1)
+        positions_BC = begins_B[:, None] + torch.arange(self._width)
+        cut_BC = rows.completions_BC[:, : self._width]
+        self.tokens_1N = torch.cat((rows.prompts_PT[in_prompt], cut_BC[in_completion]))[None]
+        self.positions_1N = torch.cat((positions_PT[in_prompt], positions_BC[in_completion]))[None]
+        last_P = rows.prompts_P.cumsum(0) - 1
+        first = self._prompts.count
+        self.scored_S = torch.cat((last_P, torch.arange(first, self.tokens_1N.shape[1])))
+        mask_BC = rows.completion_mask()
+        before_B = prompts + inputs_B.cumsum(0) - inputs_B
+        source_BC = before_B[:, None] + torch.arange(mask_BC.shape[1]) - 1
+        source_BC[:, :1] = rows.prompt_B[:, None]
+        self.source_M = source_BC[mask_BC]
+        self.targets_M = rows.completions_BC[mask_BC]
+
+    def _attention_mask(self, rows: TokenRows) -> Tensor:
+        """0 where a completion's token may look, −∞ elsewhere: ``[B, 1, C, T + C]``."""
+        longest, width = rows.prompts_PT.shape[1], self._width
+        padding_PT = torch.arange(longest) >= rows.prompts_P[:, None]
+        mask = torch.zeros((len(rows.prompt_B), 1, width, longest + width))
+        mask[..., :longest].masked_fill_(padding_PT[rows.prompt_B][:, None, None], -torch.inf)
+        mask[..., longest:] = torch.full((width, width), -torch.inf).triu(1)
+        return mask
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention of every token to its own prompt and completion; see ``decoder.Attend``."""
+        heads, kv = query.shape[1], key.shape[1]
+        parts = [x[0].transpose(0, 1) for x in (query, key, value)]
+        joint_NHE = torch.cat(parts, 1)  # moved as one
+        prompt, completion = joint_NHE.split((self._prompts.count, self._completions.count))
+        q, k, v = self._prompts.spread(prompt).transpose(1, 2).split((heads, kv, kv), 1)
+        out = self._prompts.gather(causal_attention(layer, q, k, v).transpose(1, 2))
+        if self._width:
+            q, own, said = self._completions.spread(completion).transpose(1, 2).split(
+                (heads, kv, kv), 1
+            )  # fmt: skip
+            keys = torch.cat((k.index_select(0, self._prompt_B), own), 2)
+            values = torch.cat((v.index_select(0, self._prompt_B), said), 2)
+            found = functional.scaled_dot_product_attention(
+                q, keys, values, attn_mask=self._mask.to(q.dtype), enable_gqa=heads != kv
+            )
+            out = torch.cat((out, self._completions.gather(found.transpose(1, 2))))
+        return out.transpose(0, 1)[None]
+
+
+class _Layout:
+    """Tokens in a row, and the same as padded rows."""
+
+    def __init__(self, mask: Tensor) -> None:
+        """Take where the padded rows have a token."""
+        self.shape = mask.shape
+        self.packed = mask.flatten().nonzero()[:, 0]  # of the padded places, those with a token
+        self.count = len(self.packed)
+        self.padded = torch.zeros(mask.numel(), dtype=torch.long)  # padding repeats the first token
+        self.padded[self.packed] = torch.arange(self.count)
+
+    def spread(self, x_NHE: Tensor) -> Tensor:
+        """``[N, H, E]`` to ``[rows, width, H, E]``."""
+        return _Spread.apply(x_NHE, self.padded, self.packed).unflatten(0, self.shape)
+
+    def gather(self, x: Tensor) -> Tensor:
+        """``[rows, width, H, E]`` to ``[N, H, E]``."""
+        return _Gather.apply(x.flatten(0, 1), self.packed)
+
+
+class _Spread(torch.autograd.Function):
+    """Copies of tokens. What padding sends back is zero, so it is not summed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, padded: Tensor, packed: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.packed = packed
+        return x.index_select(0, padded)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        return grads[0].index_select(0, ctx.packed), None, None
+
+
+class _Gather(torch.autograd.Function):
+    """Tokens out of padded rows; padding gets a gradient of zero."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, packed: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.packed, ctx.count = packed, len(x)
+        return x.index_select(0, packed)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        wide = grads[0].new_zeros((ctx.count, *grads[0].shape[1:]))
+        return wide.index_copy_(0, ctx.packed, grads[0]), None

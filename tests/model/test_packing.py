@@ -1,0 +1,84 @@
+"""Each prompt once, no padding, logits in chunks: the same numbers as one whole row at a time."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import ARCHITECTURES, random_model
+from rlvr_placebo.model import logprobs
+from rlvr_placebo.model.logprobs import completion_logprobs
+from rlvr_placebo.model.packing import TokenRows
+
+MODELS = {name: random_model(a).double() for name, a in ARCHITECTURES.items()}
+
+
+def rows_of(groups):
+    """Token rows of ``[(prompt, [completion, …]), …]``."""
+    completions = [c for _, group in groups for c in group]
+
+    def padded(texts):
+        longest = max(map(len, texts))
+        return torch.tensor([t + [0] * (longest - len(t)) for t in texts])
+
+    return TokenRows(
+        padded([p for p, _ in groups]),
+        torch.tensor([len(p) for p, _ in groups]),
+        padded(completions),
+        torch.tensor([len(c) for c in completions]),
+        torch.tensor([i for i, (_, group) in enumerate(groups) for _ in group]),
+    )
+
+
+def naive(model, groups, temperature):
+    """One row at a time, all logits: log-probabilities of the completions in one row."""
+    found = []
+    for prompt, group in groups:
+        for completion in group:
+            tokens = torch.tensor([prompt + completion])
+            hidden = model(tokens, torch.arange(tokens.shape[1])[None])
+            chosen = torch.log_softmax(model.logits(hidden[0, :-1]) / temperature, -1)
+            found.append(chosen.gather(1, tokens[0, 1:, None])[len(prompt) - 1 :, 0])
+    return torch.cat(found)
+
+
+def gradient_of(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+tokens = st.lists(st.integers(0, 639), min_size=1, max_size=9)
+some_groups = st.lists(
+    st.tuples(tokens, st.lists(tokens, min_size=1, max_size=4)), min_size=1, max_size=4
+)
+
+
+@pytest.mark.parametrize("which", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("chunk", [logprobs.CHUNK, 640 * 3])
+@settings(max_examples=15)
+@given(groups=some_groups, temperature=st.sampled_from([1.0, 0.7]), seed=st.integers(0, 9))
+def test_packed_is_naive(which, chunk, groups, temperature, seed):
+    model, rows = MODELS[which], rows_of(groups)
+    before, logprobs.CHUNK = logprobs.CHUNK, chunk
+    try:
+        packed = completion_logprobs(model, rows, temperature)
+        mask = rows.completion_mask()
+        assert (packed[~mask] == 0).all()
+        weights = torch.randn(int(mask.sum()), generator=torch.Generator().manual_seed(seed))
+        ours = gradient_of(model, (packed[mask] * weights).sum())
+    finally:
+        logprobs.CHUNK = before
+    whole = naive(model, groups, temperature)
+    torch.testing.assert_close(packed[mask], whole, rtol=1e-6, atol=1e-7)
+    theirs = gradient_of(model, (whole * weights).sum())
+    assert (ours - theirs).norm() <= 1e-6 * theirs.norm() + 1e-12
+
+
+def test_a_selection_keeps_its_prompts():
+    rows = rows_of([([1, 2], [[3], [4, 5]]), ([6], [[7, 8, 9]]), ([1, 1, 1], [[2]])])
+    part = rows.select(torch.tensor([1, 3]))
+    assert part.prompts_PT.tolist() == [[1, 2, 0], [1, 1, 1]]
+    assert part.completions_BC.tolist() == [[4, 5], [2, 0]]
+    assert part.prompt_B.tolist() == [0, 1]
+    assert part.completion_mask().tolist() == [[True, True], [True, False]]
