@@ -11,7 +11,7 @@ from rlvr_placebo.analysis.folder import laps_of
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import read_jsonl
 from rlvr_placebo.core.seeds import generator_for
-from rlvr_placebo.model import decoder
+from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.rewards.registry import REWARDS
 from rlvr_placebo.rewards.spec import (
     build,
@@ -186,13 +186,13 @@ def test_rollout_and_learner_agree_for_twenty_steps(tmp_path):
 
 
 def test_a_planted_rotary_error_of_one_position_is_seen(tmp_path, monkeypatch):
-    true_rotary = decoder.rotary
+    true_rotations = Decoder._rotations
 
-    def shifted(positions, architecture):
+    def shifted(model, positions):
         decoding = positions.shape[1] == 1  # one new token a row: generation only
-        return true_rotary(positions + 1 if decoding else positions, architecture)
+        return true_rotations(model, positions + 1 if decoding else positions)
 
-    monkeypatch.setattr(decoder, "rotary", shifted)
+    monkeypatch.setattr(Decoder, "_rotations", shifted)
     out = run(short("ground_truth", "steps=2", "minibatches=1"), tmp_path / "r")
     assert max(mismatches(out)) > 1e-2
 

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs, so that ``placebo --help`` is q
 
 from __future__ import annotations
 
+from rlvr_placebo.cli.benching import Bench
 from rlvr_placebo.cli.lab import LabelsBuild, LabelsCheck, PocketBuild, PocketCheck
 from rlvr_placebo.cli.runs import (
     Benchmarks,
@@ -38,4 +39,5 @@ COMMANDS = {
     "study": {"run": StudyRun, "status": StudyStatus, "plan": StudyPlan},
     "report": Report,
     "verify": Verify,
+    "bench": Bench,
 }

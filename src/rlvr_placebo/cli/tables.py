@@ -171,6 +171,25 @@ def print_prompts(found: Mapping[str, Any], out: Path) -> None:
     console.print(f"written: {out}", highlight=False, soft_wrap=True)
 
 
+def print_bench(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Print medians of both sides, the ratio, and how near the floor is."""
+    table = _table("seconds, medians")
+    table.add_column("what", overflow="fold", max_width=28)
+    for name in ("ours", "peer", "ratio", "of the floor", "spread"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for e in entries:
+        spread = f"{e['spread'][0]:.3f}–{e['spread'][1]:.3f}"
+        peer = f" ({e['peer']})" if e["peer"] not in (None, "TRL") else ""
+        near = "–" if e["floor_fraction"] is None else f"{e['floor_fraction']:.0%}"
+        table.add_row(
+            e["name"] + peer, f"{e['seconds']:.3f}", _number(e["peer_seconds"], ".3f"),
+            _number(e["ratio"], ".2f"), near, spread,
+        )  # fmt: skip
+    console = for_tables()
+    console.print(table)
+    console.print("The floor: the matrix products of the least work, timed alone in this run.")
+
+
 def print_check(results: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     """Print every figure of the families beside its target."""
     if as_json:

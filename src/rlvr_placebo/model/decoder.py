@@ -134,6 +134,7 @@ class Decoder(nn.Module):
         self.model = Backbone(architecture)
         if not architecture.tied:
             self.lm_head = nn.Linear(architecture.hidden_size, architecture.vocab_size, bias=False)
+        self._table: tuple[Tensor, Tensor] | None = None
 
     def forward(
         self, tokens_BT: Tensor, positions_BT: Tensor, attend: Attend = causal_attention
@@ -149,10 +150,19 @@ class Decoder(nn.Module):
             ``[B, T, D]``; :meth:`logits` turns (a selection of) them into logits.
         """
         x = self.model.embed_tokens(tokens_BT)
-        rotation = rotary(positions_BT, self.architecture)
+        rotation = self._rotations(positions_BT)
         for layer in self.model.layers:
             x = layer(x, rotation, attend)
         return self.model.norm(x)
+
+    def _rotations(self, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines at these positions, from a table that grows as it is needed."""
+        needed = int(positions_BT.max()) + 1
+        if self._table is None or self._table[0].shape[2] < needed:
+            known = torch.arange(1 << (needed - 1).bit_length(), device=positions_BT.device)
+            self._table = rotary(known[None], self.architecture)
+        cos, sin = self._table
+        return cos[0, 0][positions_BT][:, None], sin[0, 0][positions_BT][:, None]
 
     @property
     def head(self) -> Tensor:
@@ -165,18 +175,18 @@ class Decoder(nn.Module):
 
 
 def rotary(positions_BT: Tensor, a: Architecture) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary embedding, ``[B, 1, T, E]`` each (Su et al. 2021)."""
+    """Cosines and signed sines of the rotary embedding, ``[B, 1, T, E]`` each (Su et al. 2021)."""
     exponents = torch.arange(0, a.head_dim, 2, device=positions_BT.device).float() / a.head_dim
     angles = positions_BT[..., None].float() * (1.0 / a.rope_theta**exponents)
-    angles = torch.cat((angles, angles), dim=-1)[:, None]
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos()[:, None], angles.sin()[:, None]
+    return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
 
 
 def rotate(x_BHTE: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """Apply the rotary embedding to queries or keys, in the checkpoints' half-split layout."""
     cos, sin = rotation
     first, second = x_BHTE.chunk(2, dim=-1)
-    return x_BHTE * cos + torch.cat((-second, first), dim=-1) * sin
+    return torch.addcmul(x_BHTE * cos, torch.cat((second, first), dim=-1), sin)
 
 
 def initialise(model: Decoder, seed: int, std: float = 0.02) -> None:

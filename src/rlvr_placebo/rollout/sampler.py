@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.rollout.protocol import Sampling
@@ -46,13 +48,38 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: Sampling) -> Drawn:
         return Drawn(tokens_B, zeros_B, zeros_B, zeros_B)
     logprobs_BV = sampled_logprobs(logits_BV, sampling)
     probs_BV = logprobs_BV.exp()
-    cdf_BV = probs_BV.cumsum(-1, dtype=torch.float64)
-    _check(cdf_BV[:, -1])
-    target_B1 = (uniforms_B * cdf_BV[:, -1])[:, None]
-    tokens_B = torch.searchsorted(cdf_BV, target_B1, right=True)[:, 0]
+    tokens_B = _inverse(probs_BV, uniforms_B)
     chosen_B = logprobs_BV.gather(-1, tokens_B[:, None])[:, 0]
-    entropies_B = -torch.xlogy(probs_BV, probs_BV).sum(-1)
-    return Drawn(tokens_B, chosen_B, entropies_B, _certainties(logprobs_BV))
+    if sampling.top_p < 1.0:  # where a token is cut off, 0 · −∞ is 0
+        entropies_B = -torch.xlogy(probs_BV, probs_BV).sum(-1)
+        return Drawn(tokens_B, chosen_B, entropies_B, _certainties(logprobs_BV))
+    entropies_B = -torch.linalg.vecdot(probs_BV, logprobs_BV)
+    certainties_B = -logprobs_BV.mean(-1) - math.log(logprobs_BV.shape[-1])
+    return Drawn(tokens_B, chosen_B, entropies_B, certainties_B)
+
+
+def _inverse(probs_BV: Tensor, uniforms_B: Tensor) -> Tensor:
+    """The first token whose cumulative probability exceeds the uniform: first its block, then it.
+
+    Raises:
+        PlaceboError: a probability is not finite.
+    """
+    vocabulary = probs_BV.shape[1]
+    size = max(16, 1 << (math.isqrt(vocabulary).bit_length() - 1))
+    if vocabulary % size:
+        probs_BV = functional.pad(probs_BV, (0, -vocabulary % size))
+    blocks_BNS = probs_BV.unflatten(1, (-1, size))
+    cdf_BN = blocks_BNS.sum(-1, dtype=torch.float64).cumsum(-1)
+    _check(cdf_BN[:, -1])
+    target_B1 = (uniforms_B * cdf_BN[:, -1])[:, None]
+    block_B1 = torch.searchsorted(cdf_BN, target_B1, right=True).clamp_(max=cdf_BN.shape[1] - 1)
+    before_B1 = torch.where(block_B1 > 0, cdf_BN.gather(1, (block_B1 - 1).clamp_(min=0)), 0.0)
+    block_BS = blocks_BNS[torch.arange(len(probs_BV)), block_B1[:, 0]]
+    cdf_BS = block_BS.cumsum(-1, dtype=torch.float64)
+    place_B1 = torch.searchsorted(cdf_BS, target_B1 - before_B1, right=True)
+    # Summed in another order the block may end a rounding short: then it is its last likely token.
+    last_B1 = size - 1 - (block_BS > 0).flip(-1).to(torch.uint8).argmax(-1, keepdim=True)
+    return (block_B1 * size + torch.minimum(place_B1, last_B1))[:, 0]
 
 
 def _certainties(logprobs_BV: Tensor) -> Tensor:
@@ -69,7 +96,8 @@ def _check(numbers_B: Tensor) -> None:
 
 def sampled_logprobs(logits_BV: Tensor, sampling: Sampling) -> Tensor:
     """Log-probabilities of the distribution that is sampled: after temperature and top-p."""
-    logprobs_BV = torch.log_softmax(logits_BV / sampling.temperature, -1)
+    scaled_BV = logits_BV if sampling.temperature == 1.0 else logits_BV / sampling.temperature
+    logprobs_BV = torch.log_softmax(scaled_BV, -1)
     if sampling.top_p >= 1.0:
         return logprobs_BV
     ordered_BV, order_BV = logprobs_BV.sort(stable=True, dim=-1, descending=True)

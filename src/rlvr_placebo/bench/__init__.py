@@ -1,0 +1,1 @@
+"""How fast we are, beside a peer and the floor that arithmetic sets."""
