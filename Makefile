@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/placebo study run studies/demo.toml --out runs/demo --workers 2
 
 test: .venv/tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: .venv/tools
 	$(BIN)/ruff check

@@ -26,10 +26,12 @@ class Cache:
     """Keys and values of P prompts and of the B rows that complete them.
 
     Rows of a prompt stand together and read its keys from one place. Column t of a row's own keys
-    is its t-th new token, so that all rows write the same column.
+    is its t-th new token, so that all rows write the same column. Keys lie as matrix products read
+    them, with tokens last.
 
     Attributes:
         lengths_B: tokens held of each row, prompt included: the position of its next token.
+        written: new tokens of every row.
     """
 
     def __init__(
@@ -45,27 +47,30 @@ class Cache:
             copies_P: rows wanted of each prompt.
             room: new tokens of every row.
         """
-        self._prompt_keys, self._prompt_values = keys, values
-        padding = torch.arange(keys[0].shape[2]) >= lengths_P[:, None]
-        self._hidden_P11T = torch.zeros(padding.shape).masked_fill(padding, -torch.inf)[
-            :, None, None
-        ]
-        self._prompt_B = torch.repeat_interleave(torch.arange(len(copies_P)), copies_P)
+        prompts, heads, longest, size = keys[0].shape
+        self._prompt_keys = [k.transpose(2, 3).contiguous() for k in keys]
+        self._prompt_values = [v.contiguous() for v in values]
+        padding_PT = torch.arange(longest) >= lengths_P[:, None]
+        self._hidden_PT = keys[0].new_zeros((prompts, longest)).masked_fill(padding_PT, -torch.inf)
+        self._prompt_B = torch.repeat_interleave(torch.arange(prompts), copies_P)
         self.lengths_B = lengths_P[self._prompt_B]
         self.written = 0
-        shape = (len(self.lengths_B), keys[0].shape[1], rounded(room), keys[0].shape[3])
-        self._keys = [k.new_zeros(shape) for k in keys]
-        self._values = [v.new_zeros(shape) for v in values]
+        rows = len(self._prompt_B)
+        self._keys = [k.new_zeros((rows, heads, size, room)) for k in keys]
+        self._values = [v.new_zeros((rows, heads, room, size)) for v in values]
         self._deal()
 
     def _deal(self) -> None:
         """Lay the rows out as prompts × places, where a prompt's rows share one matrix product."""
-        counts_P = torch.bincount(self._prompt_B, minlength=len(self._hidden_P11T))
+        prompts, longest = self._hidden_PT.shape
+        counts_P = torch.bincount(self._prompt_B, minlength=prompts)
         first_P = counts_P.cumsum(0) - counts_P
         self._places = max(int(counts_P.max()), MIN_ROWS)
         rank_B = torch.arange(len(self._prompt_B)) - first_P[self._prompt_B]
         self._place_B = self._prompt_B * self._places + rank_B
-        self._full = len(self._place_B) == len(counts_P) * self._places
+        self._full = len(self._place_B) == prompts * self._places
+        heads = self._keys[0].shape[1]
+        self._hidden = self._hidden_PT[:, None].expand(-1, heads, -1).reshape(-1, 1, longest)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Write one new token per row, then attend to the row's prompt and its own tokens.
@@ -76,36 +81,39 @@ class Cache:
             key: ``[B, K, 1, E]``.
             value: ``[B, K, 1, E]``.
         """
-        rows, heads, size = query.shape[0], query.shape[1], query.shape[3]
-        filled = rounded(self.written + 1)
+        rows, heads, _, size = query.shape
+        filled = self.written + 1
         keys, values = self._keys[layer], self._values[layer]
-        keys[:, :, self.written] = key[:, :, 0]
+        keys[..., self.written] = key[:, :, 0]
         values[:, :, self.written] = value[:, :, 0]
         query_BKRE = (query * size**-0.5).reshape(rows, keys.shape[1], -1, size)
-        own = torch.matmul(query_BKRE, keys[:, :, :filled].transpose(-1, -2))
-        own[..., self.written + 1 :] = -torch.inf
-        shared = self._together(query_BKRE) @ self._prompt_keys[layer].transpose(-1, -2)
-        shared = self._apart(shared.add_(self._hidden_P11T))
-        weights = torch.cat((shared, own), -1).softmax(-1)
+        own = torch.matmul(query_BKRE, keys[..., :filled])
+        shared = self._apart(
+            torch.baddbmm(
+                self._hidden, self._together(query_BKRE), self._prompt_keys[layer].flatten(0, 1)
+            )
+        )
         slots = shared.shape[-1]
-        out = self._apart(self._together(weights[..., :slots]) @ self._prompt_values[layer])
-        out = out + torch.matmul(weights[..., slots:], values[:, :, :filled])
+        weights = torch.cat((shared, own), -1).softmax(-1)
+        said = self._together(weights[..., :slots]).bmm(self._prompt_values[layer].flatten(0, 1))
+        out = self._apart(said) + torch.matmul(weights[..., slots:], values[:, :, :filled])
         return out.reshape(rows, heads, 1, size)
 
     def _together(self, x_BKRE: Tensor) -> Tensor:
-        """``[B, K, R, E]`` to ``[P, K, places · R, E]``; places without a row hold zeros."""
+        """``[B, K, R, E]`` to ``[P · K, places · R, E]``; places without a row hold zeros."""
         _, heads, repeats, size = x_BKRE.shape
         if not self._full:
-            wide = x_BKRE.new_zeros((len(self._hidden_P11T) * self._places, heads, repeats, size))
+            wide = x_BKRE.new_zeros((len(self._hidden_PT) * self._places, heads, repeats, size))
             x_BKRE = wide.index_copy_(0, self._place_B, x_BKRE)
         apart = x_BKRE.view(-1, self._places, heads, repeats, size)
-        return apart.transpose(1, 2).reshape(len(apart), heads, -1, size)
+        return apart.transpose(1, 2).reshape(len(apart) * heads, -1, size)
 
-    def _apart(self, x_PKNE: Tensor) -> Tensor:
+    def _apart(self, x: Tensor) -> Tensor:
         """The inverse of :meth:`_together`."""
-        prompts, heads, rows, size = x_PKNE.shape
-        x = x_PKNE.view(prompts, heads, self._places, -1, size).transpose(1, 2)
-        x = x.reshape(prompts * self._places, heads, rows // self._places, size)
+        _, rows, size = x.shape
+        repeats, prompts = rows // self._places, len(self._hidden_PT)
+        x = x.view(prompts, -1, self._places, repeats, size).transpose(1, 2)
+        x = x.reshape(prompts * self._places, -1, repeats, size)
         return x if self._full else x.index_select(0, self._place_B)
 
     def advance(self) -> None:
@@ -119,10 +127,10 @@ class Cache:
         self._values = [v[rows] for v in self._values]
         self.lengths_B = self.lengths_B[rows]
         left, self._prompt_B = torch.unique(self._prompt_B[rows], return_inverse=True)
-        if len(left) < len(self._hidden_P11T):
+        if len(left) < len(self._hidden_PT):
             self._prompt_keys = [k[left] for k in self._prompt_keys]
             self._prompt_values = [v[left] for v in self._prompt_values]
-            self._hidden_P11T = self._hidden_P11T[left]
+            self._hidden_PT = self._hidden_PT[left]
         self._deal()
 
 
@@ -150,7 +158,7 @@ def prefill(
     values: list[Tensor] = [torch.empty(0)] * a.layers
 
     def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        keys[layer], values[layer] = key.contiguous(), value.contiguous()
+        keys[layer], values[layer] = key, value
         return causal_attention(layer, query, key, value)
 
     hidden_PTD = model(tokens_PT, torch.arange(longest)[None], attend)
