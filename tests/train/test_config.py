@@ -28,6 +28,8 @@ def test_settings_are_read_by_type():
     c = configured("clip_high=off", "steps=3", "learning_rate=1e-4", "aggregation=token_mean",
                    "benchmarks=pocket-500,pocket-new", "temperatures=0,0.6")  # fmt: skip
     assert c.loss.clip_high is None
+    assert c.optimizer.checkpointing is False
+    assert configured("checkpointing=true").optimizer.checkpointing is True
     assert c.steps == 3
     assert c.optimizer.learning_rate == 1e-4
     assert c.loss.aggregation == "token_mean"
@@ -56,6 +58,7 @@ def test_keys_are_completed():
         ("steps=three", "a whole number is wanted"),
         ("steps=-1", r"steps: -1 must lie in"),
         ("steps=1.5", "a whole number is wanted"),
+        ("checkpointing=maybe", "true or false is wanted"),
         ("learning_rate=fast", "a number is wanted"),
         ("learning_rate=-1", "must lie in"),
         ("learning_rate=nan", "must lie in"),

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from rlvr_placebo.model.architecture import Architecture
 
@@ -125,7 +126,11 @@ class Backbone(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A causal language model: token ids in, hidden states and logits out."""
+    """A causal language model: token ids in, hidden states and logits out.
+
+    Attributes:
+        checkpointing: keep only what enters each layer; compute the rest again for the gradient.
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         """Build with uninitialised weights; load a checkpoint or call :func:`initialise`."""
@@ -134,6 +139,7 @@ class Decoder(nn.Module):
         self.model = Backbone(architecture)
         if not architecture.tied:
             self.lm_head = nn.Linear(architecture.hidden_size, architecture.vocab_size, bias=False)
+        self.checkpointing = False
         self._table: tuple[Tensor, Tensor] | None = None
 
     def forward(
@@ -152,7 +158,10 @@ class Decoder(nn.Module):
         x = self.model.embed_tokens(tokens_BT)
         rotation = self._rotations(positions_BT)
         for layer in self.model.layers:
-            x = layer(x, rotation, attend)
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(layer, x, rotation, attend, use_reentrant=False)
+            else:
+                x = layer(x, rotation, attend)
         return self.model.norm(x)
 
     def _rotations(self, positions_BT: Tensor) -> tuple[Tensor, Tensor]:

@@ -121,6 +121,9 @@ def _typed_fields(record: Any, prefix: str) -> Iterable[tuple[str, Any]]:  # noq
             yield f"{prefix}{f.name}", kind
 
 
+TRUTH = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+
+
 def _read(key: str, text: str) -> object:
     """A value from the command line, by the type of its key."""
     kind = keys()[key]
@@ -128,11 +131,13 @@ def _read(key: str, text: str) -> object:
         if _optional(kind) and text.lower() in ("off", "none"):
             return None
         base = _base(kind)
+        if base is bool:
+            return TRUTH[text.lower()]
         if typing.get_origin(base) is tuple:
             item = typing.get_args(base)[0]
             return tuple(item(part.strip()) for part in text.split(",") if part.strip())
         return base(text)
-    except ValueError:
+    except (ValueError, KeyError):
         raise PlaceboError(f"setting {key}={text}: {_kind_name(kind)} is wanted") from None
 
 
@@ -145,7 +150,7 @@ def _base(kind: Any) -> Any:  # noqa: ANN401 (a type, or a generic alias)
 
 
 def _kind_name(kind: object) -> str:
-    names = {int: "a whole number", float: "a number", str: "a text"}
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     name = names.get(_base(kind), "a list separated by commas")
     return f"{name} or off" if _optional(kind) else name
 
@@ -165,7 +170,7 @@ def _fit(key: str, value: object) -> object:
             raise PlaceboError(f"setting {key}: the number is too large") from None
     if isinstance(value, str) and value.lower() == "off" and _optional(kind):
         return None
-    if not isinstance(value, base) or isinstance(value, bool):
+    if not isinstance(value, base) or isinstance(value, bool) is not (base is bool):
         raise PlaceboError(f"setting {key}: {value!r} given, {_kind_name(kind)} is wanted")
     return value
 

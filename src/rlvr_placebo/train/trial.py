@@ -39,6 +39,7 @@ from rlvr_placebo.text.problems import content_hash, load_problems
 from rlvr_placebo.text.templates import Template, get_template, render
 from rlvr_placebo.text.tokenizer import Tokenizer
 from rlvr_placebo.train.config import RunConfig
+from rlvr_placebo.train.memory import check_memory, needs
 from rlvr_placebo.train.preflight import check_fit, check_pool, static_warnings
 from rlvr_placebo.verify.judge import VERSION
 
@@ -208,6 +209,9 @@ def prepare(config: RunConfig) -> Trial:
     tokenizer, model = checkpoint.tokenizer, checkpoint.model
     found = gather(config, tokenizer, checkpoint.digest, model.architecture.max_positions)
     rollout = config.rollout
+    asked = [*found.prompts.values(), *(p for b in found.benchmarks for p in b.prompts)]
+    count = sum(p.numel() for p in model.parameters())
+    check_memory(config, needs(config, model.architecture, count, asked))
     return Trial(
         config=config,
         checkpoint=checkpoint,

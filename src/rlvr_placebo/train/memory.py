@@ -1,0 +1,116 @@
+"""What memory a run will need, said before it starts; and advice where it does not fit.
+
+An estimate from shapes: weights, gradients and moments exactly; activations by what a layer keeps
+for its backward pass; the rollout cache and the logits of a batch. Measured peaks lie within a
+third of it (LOG.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.model.architecture import Architecture
+from rlvr_placebo.model.logprobs import CHUNK
+from rlvr_placebo.train.config import RunConfig
+
+PROCESS = 600 << 20  # Python and its libraries, the verifier's worker
+FLOAT = 4
+LIMITS = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes by purpose. ``weights`` include gradients, moments and the reference model."""
+
+    weights: int
+    rollout: int
+    update: int
+
+    @property
+    def total(self) -> int:
+        """The peak: generation and update do not happen at once."""
+        return PROCESS + self.weights + max(self.rollout, self.update)
+
+
+def needs(
+    config: RunConfig, a: Architecture, parameters: int, prompts: Sequence[Sequence[int]]
+) -> Needs:
+    """Estimate what a run needs.
+
+    Args:
+        config: the run.
+        a: its model.
+        parameters: how many the model has.
+        prompts: token ids of all that it may be asked.
+    """
+    moments = 2 if config.optimizer.name == "adamw" else 0
+    copies = 2 + moments + (config.loss.kl != 0)  # weights, gradients, moments, the reference
+    longest = max(map(len, prompts))
+    room = max(config.rollout.max_tokens, config.evaluation.max_tokens)
+    rows = min(config.rollout.max_rows, config.rollout.problems * config.rollout.samples)
+    kept = 2 * a.layers * a.kv_heads * a.head_dim * FLOAT
+    cache = kept * (rows * room + config.rollout.problems * longest)
+    logits = 6 * rows * a.vocab_size * FLOAT  # with what the sampler makes of them
+    return Needs(parameters * FLOAT * copies, 2 * cache + logits, _update(config, a, longest))
+
+
+def _update(config: RunConfig, a: Architecture, longest: int) -> int:
+    """Bytes of the activations of one micro-batch, and of the logits of a chunk."""
+    per_update = config.rollout.problems * config.rollout.samples / config.optimizer.minibatches
+    prompts = max(1.0, per_update / config.rollout.samples)
+    most = per_update * config.rollout.max_tokens + prompts * longest
+    tokens = min(config.optimizer.micro_tokens, most)
+    heads = (a.heads + 2 * a.kv_heads) * a.head_dim
+    spread = 1 + longest / config.rollout.max_tokens  # keys of the prompt stand beside each row's
+    layer = 8 * a.hidden_size + heads * (5 + 2 * spread) + 4 * a.intermediate_size
+    layers = 1 if config.optimizer.checkpointing else a.layers
+    inputs = a.hidden_size * a.layers if config.optimizer.checkpointing else 0
+    logits = 2 * min(CHUNK, tokens * a.vocab_size) + a.vocab_size * a.hidden_size
+    return int(FLOAT * (tokens * (layer * layers + inputs) + logits))
+
+
+def check_memory(config: RunConfig, need: Needs) -> None:
+    """Refuse a run that does not fit into what is free.
+
+    Raises:
+        PlaceboError: what it needs, what there is, and which settings lower it.
+    """
+    free = available()
+    if free is None or need.total <= free:
+        return
+    advice = "lower optimizer.micro_tokens, or set optimizer.checkpointing=true"
+    if need.rollout > need.update:
+        advice = "lower rollout.max_rows or rollout.max_tokens"
+    if PROCESS + need.weights > free:
+        advice = "take a smaller model"
+    raise PlaceboError(
+        f"memory: {config.model} needs about {_gigabytes(need.total)} (weights, gradients and "
+        f"moments {_gigabytes(need.weights)}, generation {_gigabytes(need.rollout)}, update "
+        f"{_gigabytes(need.update)}), and {_gigabytes(free)} are free; {advice}"
+    )
+
+
+def available() -> int | None:
+    """Bytes that this process may still take, or None where the system does not say."""
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found += [int(x.split()[1]) << 10 for x in lines if x.startswith("MemAvailable")]
+    except (OSError, ValueError):
+        pass
+    for limit in LIMITS:
+        try:
+            found.append(int(Path(limit).read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue
+    return min(found) if found else None
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"
