@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from rlvr_placebo.core.errors import PlaceboError, suggest
 from rlvr_placebo.core.files import cache_folder, digest, file_digest, write_json
+from rlvr_placebo.core.hub import reachable
 from rlvr_placebo.model.architecture import Architecture, from_hf
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.text.tokenizer import Tokenizer
@@ -86,9 +87,12 @@ def _from_hub(name: str) -> Path:
 
     patterns = ["*.json", "*.safetensors", "*.jinja"]
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        kept = not reachable()
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=kept))
     except Exception as error:  # noqa: BLE001 (network, authentication, cache: many classes)
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        said = str(error).strip().splitlines()
+        reason = said[0] if said else type(error).__name__
+        reason = reason if reachable() else "no network"
         raise PlaceboError(
             f"model {name!r}: neither a local folder, nor one of {', '.join(shipped_families())}, "
             f"nor fetched from the hub ({reason})"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import cache_folder
+from rlvr_placebo.core.hub import reachable
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def locate(name: str) -> Path:
     try:
         return _from_hub(known)
     except Exception as error:  # noqa: BLE001 (the hub's library raises dozens of kinds)
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        reason = "no network" if not reachable() else type(error).__name__
         raise PlaceboError(
             f"benchmark {name}: cannot be fetched ({reason}); put {known.file} of the dataset "
             f"{known.repository} into {data_folder()} as {name}{Path(known.file).suffix}"
@@ -108,5 +109,9 @@ def locate(name: str) -> Path:
 def _from_hub(known: Benchmark) -> Path:
     from huggingface_hub import hf_hub_download
 
-    return Path(hf_hub_download(known.repository, known.file, repo_type="dataset",
-                                revision=known.revision))  # fmt: skip
+    return Path(
+        hf_hub_download(
+            known.repository, known.file, repo_type="dataset", revision=known.revision,
+            local_files_only=not reachable(),
+        )
+    )  # fmt: skip
