@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from rlvr_placebo.model.architecture import Architecture
+from rlvr_placebo.model.products import Linear, linear
 
 # (layer, query [B,H,T,E], key [B,K,T,E], value [B,K,T,E]) -> [B,H,T,E]; T are the new tokens only.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -53,10 +54,10 @@ class Attention(nn.Module):
         super().__init__()
         self.layer, self.head_dim = layer, a.head_dim
         queries, keys = a.heads * a.head_dim, a.kv_heads * a.head_dim
-        self.q_proj = nn.Linear(a.hidden_size, queries, bias=a.qkv_bias)
-        self.k_proj = nn.Linear(a.hidden_size, keys, bias=a.qkv_bias)
-        self.v_proj = nn.Linear(a.hidden_size, keys, bias=a.qkv_bias)
-        self.o_proj = nn.Linear(queries, a.hidden_size, bias=a.out_bias)
+        self.q_proj = Linear(a.hidden_size, queries, bias=a.qkv_bias)
+        self.k_proj = Linear(a.hidden_size, keys, bias=a.qkv_bias)
+        self.v_proj = Linear(a.hidden_size, keys, bias=a.qkv_bias)
+        self.o_proj = Linear(queries, a.hidden_size, bias=a.out_bias)
         if a.style.qk_norm:
             self.q_norm = RMSNorm(queries, a.rms_norm_eps)
             self.k_norm = RMSNorm(keys, a.rms_norm_eps)
@@ -81,9 +82,9 @@ class MLP(nn.Module):
     def __init__(self, a: Architecture) -> None:
         """Three projections without biases."""
         super().__init__()
-        self.gate_proj = nn.Linear(a.hidden_size, a.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(a.hidden_size, a.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(a.intermediate_size, a.hidden_size, bias=False)
+        self.gate_proj = Linear(a.hidden_size, a.intermediate_size, bias=False)
+        self.up_proj = Linear(a.hidden_size, a.intermediate_size, bias=False)
+        self.down_proj = Linear(a.intermediate_size, a.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """``down(silu(gate(x)) · up(x))``."""
@@ -138,7 +139,7 @@ class Decoder(nn.Module):
         self.architecture = architecture
         self.model = Backbone(architecture)
         if not architecture.tied:
-            self.lm_head = nn.Linear(architecture.hidden_size, architecture.vocab_size, bias=False)
+            self.lm_head = Linear(architecture.hidden_size, architecture.vocab_size, bias=False)
         self.checkpointing = False
         self._table: tuple[Tensor, Tensor] | None = None
 
@@ -180,7 +181,7 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits ``[…, V]`` of hidden states ``[…, D]``."""
-        return functional.linear(hidden, self.head)
+        return linear(hidden, self.head)
 
 
 def rotary(positions_BT: Tensor, a: Architecture) -> tuple[Tensor, Tensor]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.model.packing import Packed, TokenRows
+from rlvr_placebo.model.products import product
 
 CHUNK = 1 << 22  # logits held at a time: 16 MiB of float32
 
@@ -75,6 +75,7 @@ class _Chosen(torch.autograd.Function):
         hidden_SD, head_VD, source_M, targets_M = ctx.saved_tensors
         grad_M = grads[0] * ctx.coldness
         total_S = grad_M.new_zeros(len(hidden_SD)).index_add_(0, source_M, grad_M)
+        head_DV = head_VD.t().contiguous()
         grad_SD, grad_VD = torch.empty_like(hidden_SD), torch.zeros_like(head_VD)
         for place, members in _chunks(hidden_SD, head_VD, source_M):
             kept, ctx.kept = ctx.kept, None
@@ -82,13 +83,13 @@ class _Chosen(torch.autograd.Function):
             grad_SV = logprobs.exp_().mul_(-total_S[place, None])
             where = (source_M[members] - place.start) * len(head_VD) + targets_M[members]
             grad_SV.view(-1).index_add_(0, where, grad_M[members])
-            torch.mm(grad_SV, head_VD, out=grad_SD[place])
-            grad_VD.addmm_(grad_SV.T, hidden_SD[place])
+            grad_SD[place] = product(grad_SV, head_DV)
+            grad_VD += product(grad_SV.t(), hidden_SD[place].t())
         return grad_SD, grad_VD, None, None, None
 
 
 def _logprobs(hidden_SD: Tensor, head_VD: Tensor, coldness: float) -> Tensor:
-    logits_SV = functional.linear(hidden_SD, head_VD)
+    logits_SV = product(hidden_SD, head_VD)
     return torch.log_softmax(logits_SV if coldness == 1.0 else logits_SV.mul_(coldness), -1)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rlvr_placebo.model.decoder import causal_attention
+from rlvr_placebo.model.products import rounded
 
 
 class TokenRows(NamedTuple):
@@ -64,7 +65,8 @@ class Packed:
     Attributes:
         tokens_1N: token ids.
         positions_1N: positions in their own rows.
-        scored_S: places of the N whose hidden state predicts a completion token.
+        scored_S: places of the N whose hidden state predicts a completion token; both N and S are
+            filled up with tokens that mean nothing (:func:`rlvr_placebo.model.products.rounded`).
         source_M: for each of the M completion tokens, row by row, which of the S predicts it.
         targets_M: these tokens.
     """
@@ -84,11 +86,15 @@ class Packed:
         positions_PT = torch.arange(longest).expand(prompts, -1)
         positions_BC = begins_B[:, None] + torch.arange(self._width)
         cut_BC = rows.completions_BC[:, : self._width]
-        self.tokens_1N = torch.cat((rows.prompts_PT[in_prompt], cut_BC[in_completion]))[None]
-        self.positions_1N = torch.cat((positions_PT[in_prompt], positions_BC[in_completion]))[None]
+        first, count = self._prompts.count, self._prompts.count + self._completions.count
+        self._filling = rounded(count) - count
+        tokens_N = torch.cat((rows.prompts_PT[in_prompt], cut_BC[in_completion]))
+        positions_N = torch.cat((positions_PT[in_prompt], positions_BC[in_completion]))
+        self.tokens_1N = functional.pad(tokens_N, (0, self._filling))[None]
+        self.positions_1N = functional.pad(positions_N, (0, self._filling))[None]
         last_P = rows.prompts_P.cumsum(0) - 1
-        first = self._prompts.count
-        self.scored_S = torch.cat((last_P, torch.arange(first, self.tokens_1N.shape[1])))
+        scored_S = torch.cat((last_P, torch.arange(first, count)))
+        self.scored_S = functional.pad(scored_S, (0, rounded(len(scored_S)) - len(scored_S)))
         mask_BC = rows.completion_mask()
         before_B = prompts + inputs_B.cumsum(0) - inputs_B
         source_BC = before_B[:, None] + torch.arange(mask_BC.shape[1]) - 1
@@ -110,7 +116,8 @@ class Packed:
         heads, kv = query.shape[1], key.shape[1]
         parts = [x[0].transpose(0, 1) for x in (query, key, value)]
         joint_NHE = torch.cat(parts, 1)  # moved as one
-        prompt, completion = joint_NHE.split((self._prompts.count, self._completions.count))
+        counts = (self._prompts.count, self._completions.count, self._filling)
+        prompt, completion, filling = joint_NHE.split(counts)
         q, k, v = self._prompts.spread(prompt).transpose(1, 2).split((heads, kv, kv), 1)
         out = self._prompts.gather(causal_attention(layer, q, k, v).transpose(1, 2))
         if self._width:
@@ -123,6 +130,8 @@ class Packed:
                 q, keys, values, attn_mask=self._mask.to(q.dtype), enable_gqa=heads != kv
             )
             out = torch.cat((out, self._completions.gather(found.transpose(1, 2))))
+        if self._filling:
+            out = torch.cat((out, filling[:, :heads]))
         return out.transpose(0, 1)[None]
 
 

@@ -12,10 +12,12 @@ from torch import Tensor
 from rlvr_placebo.core.records import Completion, Finish
 from rlvr_placebo.core.seeds import uniforms
 from rlvr_placebo.model.decoder import Decoder
-from rlvr_placebo.rollout.cache import MIN_ROWS, prefill
+from rlvr_placebo.rollout.cache import BLOCK, MIN_ROWS, prefill, rounded
 from rlvr_placebo.rollout.protocol import Sampling
 from rlvr_placebo.rollout.sampler import draw
 from rlvr_placebo.text.tokenizer import Tokenizer
+
+LEAVING = 0.8  # finished rows leave the batch when no more than this share would stay
 
 
 @dataclass(eq=False)
@@ -131,9 +133,9 @@ class NativeEngine:
             left = int(going_B.sum())
             if left == 0 or t + 1 == sampling.max_tokens:
                 break
-            if left <= 0.8 * len(active) and len(active) > MIN_ROWS:
-                rows = torch.argsort(going_B, descending=True, stable=True)
-                rows = rows[: max(left, MIN_ROWS)].sort().values
+            wanted = rounded(left) if left > BLOCK else max(left, MIN_ROWS)
+            if wanted <= LEAVING * len(active):
+                rows = torch.argsort(going_B, descending=True, stable=True)[:wanted].sort().values
                 active, tokens_B = active[rows], tokens_B[rows]
                 cache.keep(rows)
             positions_B1 = cache.lengths_B[:, None]

@@ -28,6 +28,7 @@ from rlvr_placebo.model.checkpoint import (
     locate,
     read_architecture,
 )
+from rlvr_placebo.model.products import library
 from rlvr_placebo.rewards.protocol import Reward
 from rlvr_placebo.rewards.registry import BENCHMARK
 from rlvr_placebo.rewards.spec import build, describe, user_code
@@ -258,6 +259,7 @@ def environment() -> dict[str, Any]:
         "python": sys.version.split()[0],
         **{name: version(name) for name in libraries},
         "threads": torch.get_num_threads(),
+        "products": library(),
         "machine": platform.machine(),
         "processor": platform.processor() or platform.machine(),
         "host": platform.node(),
