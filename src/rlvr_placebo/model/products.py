@@ -5,7 +5,7 @@ torch gives float32 products to MKL. On processors that are not Intel's, MKL run
 200. Which library is taken depends on the machine and the shape alone, so that a machine computes
 the same bytes every time; ``PLACEBO_PRODUCTS=torch`` (or ``onednn``) overrules it.
 
-oneDNN compiles a kernel for every shape it meets (0.8 ms) and costs 12 µs a call, so it is asked for
+oneDNN compiles a kernel for every shape it meets (0.8 ms) and costs 12 µs a call; it is asked for
 the learner's long products alone, whose rows are rounded up (:func:`rounded`): decoding a token for
 some hundred rows was up to a fifth slower with it.
 """
