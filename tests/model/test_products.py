@@ -1,0 +1,56 @@
+"""Linear maps by either library: the same numbers and gradients as torch's own."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from rlvr_placebo.model import products
+
+
+@pytest.fixture(params=["torch", "onednn"])
+def library(request, monkeypatch):
+    if request.param == "onednn" and not products._works():
+        pytest.skip("this torch has no oneDNN product under the name we know")
+    monkeypatch.setattr(products, "library", lambda: request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 8, 3), (2, 300, 64, 160), (1, 640, 416, 160)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_values_and_gradients(library, shape, biased):
+    rows, tokens, inner, outer = shape
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*size):
+        return torch.randn(size, generator=generator).requires_grad_()
+
+    x, weight = drawn(rows, tokens, inner), drawn(outer, inner)
+    bias = drawn(outer) if biased else None
+    inputs = [x, weight] + ([bias] if biased else [])
+    weights = torch.randn((rows, tokens, outer), generator=generator)
+    found, wanted = products.linear(x, weight, bias), functional.linear(x, weight, bias)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-4)
+    for ours, theirs in zip(torch.autograd.grad((found * weights).sum(), inputs),
+                            torch.autograd.grad((wanted * weights).sum(), inputs),
+                            strict=True):  # fmt: skip
+        assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+
+
+def test_rows_are_filled_up_where_it_pays(library):
+    assert products.rounded(129) == (256 if library == "onednn" else 129)
+    assert products.rounded(256) == 256
+
+
+def test_other_kinds_of_numbers_are_torchs(library):
+    x = torch.ones(3, 4, dtype=torch.float64, requires_grad=True)
+    assert products.linear(x, torch.ones(2, 4, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_the_choice_can_be_overruled(monkeypatch):
+    for name in ("torch", "onednn"):
+        products.library.cache_clear()
+        monkeypatch.setenv("PLACEBO_PRODUCTS", name)
+        assert products.library() == name
+    products.library.cache_clear()
+    monkeypatch.delenv("PLACEBO_PRODUCTS")
+    assert products.library() in ("torch", "onednn")
