@@ -155,7 +155,7 @@ def test_finished_runs_of_other_content_are_not_taken_over(study_file, tmp_path)
 
 def test_an_orphaned_worker_stops_at_once(tmp_path):
     """Its launcher is gone already when it starts."""
-    command = [sys.executable, "-m", "rlvr_placebo.study.worker", "1", "x", "y", "z"]
+    command = [sys.executable, "-m", "rlvr_placebo.study.worker", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "the launcher has gone" in done.stderr
 
@@ -241,16 +241,23 @@ def test_a_second_study_does_not_repeat_what_it_shares(study_file, tmp_path):
         run_study(load_study(wider), Launch(tmp_path / "two", store=tmp_path / "three"))
 
 
-def test_a_killed_worker_is_started_again(study_file, tmp_path):
+def children_of(parent, command):
+    """Processes that ``parent`` has started and whose command line holds ``command``."""
+    found = subprocess.run(["pgrep", "-P", str(parent), "-f", command],
+                           capture_output=True, text=True, check=False)  # fmt: skip
+    return [int(pid) for pid in found.stdout.split()]
+
+
+@pytest.mark.parametrize("whole", [False, True])  # one run, or the process that forks them
+def test_a_killed_worker_is_started_again(study_file, tmp_path, whole):
     text = study_file.read_text().replace("steps = 2", "steps = 12")
     study_file.write_text(text.replace('"ground_truth", ', "").replace("[1, 2]", "[1]"))
     killed = []
 
     def kill_once(progress):
         if not killed and progress.steps_done >= 2:
-            found = subprocess.run(["pgrep", "-f", f"study.worker {os.getpid()} .*{tmp_path}"],
-                                   capture_output=True, text=True, check=False)  # fmt: skip
-            killed.extend(int(pid) for pid in found.stdout.split())
+            (nursery,) = children_of(os.getpid(), "study.worker")
+            killed.extend([nursery] if whole else children_of(nursery, "study.worker"))
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
 

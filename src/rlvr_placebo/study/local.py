@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -19,6 +17,7 @@ from rlvr_placebo.core.files import digest, write_json
 from rlvr_placebo.core.rundir import SCHEMA, RunDirectory, check_place, locked
 from rlvr_placebo.rewards.spec import describe, user_code
 from rlvr_placebo.study.matrix import Study
+from rlvr_placebo.study.nursery import Nursery
 from rlvr_placebo.study.worker import BUSY
 from rlvr_placebo.train.config import RunConfig
 from rlvr_placebo.train.trial import find_content, identity
@@ -190,33 +189,26 @@ class _Pool:
                 run.must_be(wanted)
                 run.must_be_whole()
         self.waiting = [name for name in _in_turn(study) if not folder.run(name).finished]
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.nursery = Nursery(folder.store / "logs" / "worker.txt")
         self.tries: Counter[str] = Counter()
 
     def advance(self) -> bool:
         """Reap what ended, start what fits; False when nothing is left."""
-        for name, process in list(self.running.items()):
-            if process.poll() is not None:
-                del self.running[name]
-                self._ended(name, process.returncode)
-        while self.waiting and len(self.running) < self.workers:
+        for name, status in self.nursery.ended():
+            self._ended(name, status)
+        while self.waiting and len(self.nursery.running) < self.workers:
             self._start(self.waiting.pop(0))
-        return bool(self.running)
+        return bool(self.nursery.running)
 
     def _start(self, name: str) -> None:
         document = self.folder.store / "configs" / f"{name}.json"
         write_json(document, self.study.runs[name].as_dict())
         log = self._log(name)
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "rlvr_placebo.study.worker", str(os.getpid())]
         run, shared = self.folder.run(name).path, self.folder.store / "shared"
-        command += [str(document), str(run), str(shared)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         self.tries[name] += 1
-        with log.open("ab") as stream:
-            self.running[name] = subprocess.Popen(
-                command, stderr=stream, stdout=stream, env=environment
-            )
+        paths = {"config": document, "out": run, "shared": shared, "log": log}
+        self.nursery.start(name, {key: str(path) for key, path in paths.items()})
 
     def _log(self, name: str) -> Path:
         return self.folder.store / "logs" / f"{name}.txt"
@@ -246,11 +238,8 @@ class _Pool:
             steps=sum(c.steps for c in self.study.runs.values()),
             runs_done=sum(self.folder.run(name).finished for name in self.study.runs),
             runs=len(self.study.runs),
-            running=tuple(f"{name} ({done[name]})" for name in self.running),
+            running=tuple(f"{name} ({done[name]})" for name in self.nursery.running),
         )
 
     def stop(self) -> None:
-        for process in self.running.values():
-            process.terminate()
-        for process in self.running.values():
-            process.wait()
+        self.nursery.stop()

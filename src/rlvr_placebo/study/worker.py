@@ -1,6 +1,9 @@
-"""One run in a process of its own: ``python -m rlvr_placebo.study.worker PID CONFIG OUT SHARED``.
+"""Runs in processes of their own: ``python -m rlvr_placebo.study.worker LAUNCHER``.
 
-The process ends when its launcher (process PID) does, so that no orphan goes on writing.
+This process imports torch and its relatives once, in three seconds, and forks a child for every run
+that is asked of it on standard input. Requests are JSON lines (``run``, ``config``, ``out``,
+``shared``, ``log``); answers on standard output are the child's ``pid`` and, when it has ended, its
+``status``. When the launcher (process LAUNCHER) goes, all of them go, so that no orphan writes on.
 """
 
 from __future__ import annotations
@@ -9,10 +12,13 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,30 +29,92 @@ from rlvr_placebo.train.watch import Silent
 
 PR_SET_PDEATHSIG = 1
 BUSY = 75  # exit status: another process is at this run
+PAUSE = 0.05  # seconds between two looks at the children
 
 
 class _Leashed(Silent):
     """Ends the process when its parent has gone."""
 
-    def __init__(self, launcher: int) -> None:
-        self.launcher = launcher
+    def __init__(self, parent: int) -> None:
+        self.parent = parent
         with contextlib.suppress(OSError, AttributeError):  # Linux: the kernel sees to it at once
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         self.progress("", 0, 0)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        if os.getppid() != self.launcher:
+        if os.getppid() != self.parent:
             sys.exit("the launcher has gone")
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out one run; a user's mistake is one line on standard error and status 2."""
-    launcher, document, out, shared = arguments
-    leash = _Leashed(int(launcher))
+    """Fork a child for every request until standard input is closed."""
+    leash = _Leashed(int(arguments[0]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launcher
     torch.set_num_threads(1)
-    config = from_dict(json.loads(Path(document).read_text(encoding="utf-8")))
+    # What the first optimizer would import, in every child anew.
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0)
+    children: dict[int, str] = {}
+    pending = b""
+    while True:
+        leash.progress("", 0, 0)
+        if select.select([0], [], [], PAUSE)[0]:
+            data = os.read(0, 1 << 16)
+            if not data:
+                break
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                request = json.loads(line)
+                pid = _fork(request)
+                children[pid] = request["run"]
+                _say(run=request["run"], pid=pid)
+        for pid in list(children):
+            if (status := _ended(pid)) is not None:
+                _say(run=children.pop(pid), status=status)
+    for pid in children:
+        os.kill(pid, signal.SIGTERM)
+    return 0
+
+
+def _ended(pid: int) -> int | None:
+    """The exit status of a child (minus the signal that killed it), or None while it runs."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
+def _say(**message: Any) -> None:  # noqa: ANN401 (any JSON value)
+    os.write(1, json.dumps(message).encode() + b"\n")
+
+
+def _fork(request: dict[str, str]) -> int:
+    """Start a run in a child; its output goes to its log."""
+    nursery = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
     try:
-        run(config, Path(out), resume=True, watch=leash, shared=Path(shared))
+        log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for new, old in ((nothing, 0), (log, 1), (log, 2)):
+            os.dup2(new, old)
+        status = carry_out(request, nursery)
+    except SystemExit as end:
+        sys.stderr.write(f"{end}\n")
+    except BaseException:  # noqa: BLE001 (whatever it was, it stands in the log)
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def carry_out(request: dict[str, str], parent: int) -> int:
+    """Carry out one run; a user's mistake is one line on standard error and status 2."""
+    leash = _Leashed(parent)
+    config = from_dict(json.loads(Path(request["config"]).read_text(encoding="utf-8")))
+    try:
+        run(config, Path(request["out"]), resume=True, watch=leash, shared=Path(request["shared"]))
     except BusyError:
         time.sleep(1.0)
         return BUSY

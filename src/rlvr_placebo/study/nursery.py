@@ -1,0 +1,106 @@
+"""The launcher's side of :mod:`rlvr_placebo.study.worker`: start runs, hear how they ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rlvr_placebo.core.errors import PlaceboError
+
+
+class Nursery:
+    """One process that forks a child for every run; started with the first, and again if it dies.
+
+    Attributes:
+        running: the runs that have not ended, with the process each is in (0 until it is known).
+    """
+
+    def __init__(self, log: Path) -> None:
+        """Nothing is started yet; ``log`` takes what the process itself has to say."""
+        self.running: dict[str, int] = {}
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._heard = b""
+
+    def start(self, run: str, request: dict[str, str]) -> None:
+        """Carry out a run: ``config``, ``out``, ``shared`` and ``log`` are paths."""
+        if self._process is None:
+            self._begin()
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self.running[run] = 0
+        with contextlib.suppress(BrokenPipeError):  # it has died: `ended` will say so
+            self._process.stdin.write(json.dumps({"run": run, **request}).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def ended(self) -> list[tuple[str, int]]:
+        """Runs that have ended since the last call, with their exit status.
+
+        Raises:
+            PlaceboError: the process does not start, for a reason of its own.
+        """
+        found = []
+        for message in self._messages():
+            if "pid" in message:
+                self.running[message["run"]] = message["pid"]
+            elif self.running.pop(message["run"], None) is not None:
+                found.append((message["run"], message["status"]))
+        if self._process is not None and (status := self._process.poll()) is not None:
+            self._drop()
+            if status > 0:
+                lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+                said = [line for line in lines if line.strip()] or [f"exit status {status}"]
+                raise PlaceboError(f"study: its worker does not start: {said[-1]}")
+            found += [(run, -signal.SIGKILL) for run in self.running]  # they went with it
+            self.running.clear()
+        return found
+
+    def stop(self) -> None:
+        """End all runs, and wait until they have ended."""
+        if self._process is None:
+            return
+        for pid in self.running.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM) if pid else None
+        self._drop(end=True)
+        self.running.clear()
+
+    def _begin(self) -> None:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "rlvr_placebo.study.worker", str(os.getpid())],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment,
+            )  # fmt: skip
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+
+    def _drop(self, end: bool = False) -> None:
+        """Close the pipes; the process ends with them."""
+        process, self._process, self._heard = self._process, None, b""
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        if end:
+            process.wait()
+        process.stdout.close()
+
+    def _messages(self) -> Iterator[dict[str, Any]]:
+        """What the process has said since the last call."""
+        if self._process is None or self._process.stdout is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._process.stdout.fileno(), 1 << 16):
+                self._heard += data
+        *lines, self._heard = self._heard.split(b"\n")
+        yield from map(json.loads, lines)
