@@ -14,6 +14,7 @@ from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import read_jsonl
 from rlvr_placebo.core.rundir import RunDirectory, locked
+from rlvr_placebo.study import nursery
 from rlvr_placebo.study.local import Launch, run_study
 from rlvr_placebo.study.matrix import load_study
 from rlvr_placebo.text.problems import load_problems
@@ -165,6 +166,21 @@ def test_a_missing_model_is_named_before_any_run_starts(study_file, tmp_path):
     with pytest.raises(PlaceboError, match="unknown model"):
         run_study(load_study(study_file), Launch(tmp_path / "s", 1, pause=0.1))
     assert not (tmp_path / "s/runs").exists()
+
+
+def test_a_study_that_was_refused_can_be_mended_in_place(study_file, tmp_path):
+    text = study_file.read_text().replace("[1, 2]", "[1]").replace('"ground_truth", ', "")
+    study_file.write_text(text.replace("pocket/code-prior", "nowhere"))
+    with pytest.raises(PlaceboError, match="unknown model"):
+        run_study(load_study(study_file), Launch(tmp_path / "s", 1, pause=0.1))
+    study_file.write_text(text)
+    assert len(run_study(load_study(study_file), Launch(tmp_path / "s", 1, pause=0.1))) == 1
+
+
+def test_a_worker_that_does_not_start_is_told(study_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(nursery.sys, "executable", "/bin/false")
+    with pytest.raises(PlaceboError, match="its worker does not start"):
+        run_study(load_study(study_file), Launch(tmp_path / "s", 1, pause=0.1))
 
 
 def test_a_failed_worker_is_named(study_file, tmp_path):

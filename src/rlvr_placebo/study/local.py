@@ -78,15 +78,18 @@ def run_study(
     with _claimed(launch.out):
         document = _document(study, launch.out, _store(launch, study))
         folder = StudyFolder(launch.out, launch.out / document["store"], document)
-        pool = _Pool(study, folder, launch.workers)
-        write_json(launch.out / MARKER, document)
+        nursery = Nursery()
         try:
+            if any(not folder.run(name).finished for name in study.runs):
+                nursery.warm()  # while what the runs name is looked up
+            pool = _Pool(study, folder, nursery, launch.workers)
+            write_json(launch.out / MARKER, document)
             while pool.advance():
                 report(pool.progress())
                 time.sleep(launch.pause)
             report(pool.progress())
         finally:
-            pool.stop()
+            nursery.stop()
     return [folder.run(name) for name in study.runs]
 
 
@@ -178,8 +181,8 @@ def _in_turn(study: Study) -> list[str]:
 class _Pool:
     """Worker processes and the runs that wait for one."""
 
-    def __init__(self, study: Study, folder: StudyFolder, workers: int) -> None:
-        self.study, self.folder, self.workers = study, folder, workers
+    def __init__(self, study: Study, folder: StudyFolder, nursery: Nursery, workers: int) -> None:
+        self.study, self.folder, self.nursery, self.workers = study, folder, nursery, workers
         identities = _Identities()
         for name, config in study.runs.items():
             # whatever a run names must be there before any run starts
@@ -189,7 +192,6 @@ class _Pool:
                 run.must_be(wanted)
                 run.must_be_whole()
         self.waiting = [name for name in _in_turn(study) if not folder.run(name).finished]
-        self.nursery = Nursery(folder.store / "logs" / "worker.txt")
         self.tries: Counter[str] = Counter()
 
     def advance(self) -> bool:
@@ -240,6 +242,3 @@ class _Pool:
             runs=len(self.study.runs),
             running=tuple(f"{name} ({done[name]})" for name in self.nursery.running),
         )
-
-    def stop(self) -> None:
-        self.nursery.stop()

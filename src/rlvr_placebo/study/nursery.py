@@ -9,30 +9,27 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from rlvr_placebo.core.errors import PlaceboError
 
 
 class Nursery:
-    """One process that forks a child for every run; started with the first, and again if it dies.
+    """One process that forks a child for every run; started again if it dies.
 
     Attributes:
         running: the runs that have not ended, with the process each is in (0 until it is known).
     """
 
-    def __init__(self, log: Path) -> None:
-        """Nothing is started yet; ``log`` takes what the process itself has to say."""
+    def __init__(self) -> None:
+        """Nothing is started yet."""
         self.running: dict[str, int] = {}
-        self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._heard = b""
 
     def start(self, run: str, request: dict[str, str]) -> None:
         """Carry out a run: ``config``, ``out``, ``shared`` and ``log`` are paths."""
-        if self._process is None:
-            self._begin()
+        self.warm()
         assert self._process is not None
         assert self._process.stdin is not None
         self.running[run] = 0
@@ -55,9 +52,10 @@ class Nursery:
         if self._process is not None and (status := self._process.poll()) is not None:
             self._drop()
             if status > 0:
-                lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
-                said = [line for line in lines if line.strip()] or [f"exit status {status}"]
-                raise PlaceboError(f"study: its worker does not start: {said[-1]}")
+                raise PlaceboError(
+                    f"study: its worker does not start (exit status {status}); `python -m "
+                    "rlvr_placebo.study.worker 0` says why"
+                )
             found += [(run, -signal.SIGKILL) for run in self.running]  # they went with it
             self.running.clear()
         return found
@@ -69,17 +67,21 @@ class Nursery:
         for pid in self.running.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM) if pid else None
+        if not self.running:
+            self._process.kill()
         self._drop(end=True)
         self.running.clear()
 
-    def _begin(self) -> None:
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+    def warm(self) -> None:
+        """Start the process, which then has its imports done when the first run comes."""
+        if self._process is not None:
+            return
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "rlvr_placebo.study.worker", str(os.getpid())],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment,
-            )  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "rlvr_placebo.study.worker", str(os.getpid())],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=environment,
+        )  # fmt: skip
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
 
