@@ -11,7 +11,7 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Finish
 from rlvr_placebo.core.seeds import seed_for, uniforms
 from rlvr_placebo.model.checkpoint import save, shipped_families
-from rlvr_placebo.rollout import native
+from rlvr_placebo.rollout import native, sampler
 from rlvr_placebo.rollout.cache import prefill
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.rollout.protocol import Sampling
@@ -318,3 +318,19 @@ def test_stop_texts_end_a_completion_across_the_borders_of_tokens(shipped):
             assert n == len(one)
     assert met > 10
     assert across > 5
+
+
+@pytest.mark.parametrize("vocabulary", [3, 640, 641, 5000])
+def test_by_blocks_or_whole_the_same_token_is_drawn(monkeypatch, vocabulary):
+    generator = torch.Generator().manual_seed(vocabulary)
+    logits = 3 * torch.randn((300, vocabulary), generator=generator)
+    logits[:, 1::2] = -torch.inf  # tokens without any probability are never drawn
+    drawn = torch.rand(300, generator=generator, dtype=torch.float64)
+    drawn[0], drawn[1] = 0.0, 1.0 - 2**-53
+    found = []
+    for few in (0, vocabulary + 1):
+        monkeypatch.setattr(sampler, "FEW", few)
+        found.append(draw(logits, drawn, Sampling()).tokens_B)
+    assert torch.equal(*found)
+    assert (found[0] % 2 == 0).all()
+    assert len(found[0].unique()) > 1

@@ -52,7 +52,7 @@ class Attention(nn.Module):
     def __init__(self, a: Architecture, layer: int) -> None:
         """Projections (and for OLMo 2 the norms of queries and keys) of one layer."""
         super().__init__()
-        self.layer, self.head_dim = layer, a.head_dim
+        self.layer, self.head_dim, self.shares = layer, a.head_dim, (a.heads, a.kv_heads)
         queries, keys = a.heads * a.head_dim, a.kv_heads * a.head_dim
         self.q_proj = Linear(a.hidden_size, queries, bias=a.qkv_bias)
         self.k_proj = Linear(a.hidden_size, keys, bias=a.qkv_bias)
@@ -66,8 +66,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         """Project, rotate, attend, project back."""
-        query = rotate(self._heads(self.q_norm(self.q_proj(x))), rotation)
-        key = rotate(self._heads(self.k_norm(self.k_proj(x))), rotation)
+        asked = torch.cat((self.q_norm(self.q_proj(x)), self.k_norm(self.k_proj(x))), -1)
+        query, key = rotate(self._heads(asked), rotation).split(self.shares, 1)
         value = self._heads(self.v_proj(x))
         out_BHTE = attend(self.layer, query, key, value)
         return self.o_proj(out_BHTE.transpose(1, 2).flatten(2))

@@ -12,6 +12,8 @@ from torch.nn import functional
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.rollout.protocol import Sampling
 
+FEW = 2048  # tokens of a vocabulary that is summed whole
+
 
 class Drawn(NamedTuple):
     """One token per row, with numbers of the distribution used, in nats.
@@ -59,12 +61,18 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: Sampling) -> Drawn:
 
 
 def _inverse(probs_BV: Tensor, uniforms_B: Tensor) -> Tensor:
-    """The first token whose cumulative probability exceeds the uniform: first its block, then it.
+    """The first token whose cumulative probability exceeds the uniform.
+
+    In a large vocabulary first its block, then the token: sums of all of it cost too much.
 
     Raises:
         PlaceboError: a probability is not finite.
     """
     vocabulary = probs_BV.shape[1]
+    if vocabulary < FEW:
+        cdf_BV = probs_BV.cumsum(-1, dtype=torch.float64)
+        _check(cdf_BV[:, -1])
+        return torch.searchsorted(cdf_BV, (uniforms_B * cdf_BV[:, -1])[:, None], right=True)[:, 0]
     size = max(16, 1 << (math.isqrt(vocabulary).bit_length() - 1))
     if vocabulary % size:
         probs_BV = functional.pad(probs_BV, (0, -vocabulary % size))
