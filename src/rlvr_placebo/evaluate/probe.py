@@ -75,12 +75,12 @@ def long_enough(
     Raises:
         PlaceboError: there is none, or one is too long for the model.
     """
-    kept = [p for p in problems if len(p.question.split()) >= SHORTEST]
-    if not kept:
+    enough = [p for p in problems if len(p.question.split()) >= SHORTEST]
+    if not enough:
         raise PlaceboError(f"probe: {name} has no problem of {SHORTEST} words or more")
-    whole = [checkpoint.tokenizer.prompt(p.question) for p in kept]
+    whole = [checkpoint.tokenizer.prompt(p.question) for p in enough]
     check_length(whole, ask.max_tokens + 8, checkpoint.model.architecture.max_positions)
-    return kept
+    return enough
 
 
 def probe(

@@ -58,19 +58,22 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weightᵀ + bias`` for the learner: ``[…, K]`` and ``[N, K]`` to ``[…, N]``."""
-    if x.dtype == torch.float32 and x.device.type == "cpu" and library() == "onednn":
-        small = x.numel() * len(weight) < SMALL and x.shape[-1] <= EXACT
-        if not small:
-            return _onednn(x, weight, bias)
+    small = x.numel() * len(weight) < SMALL and x.shape[-1] <= EXACT
+    if _is_for_onednn(x) and not small:
+        return _onednn(x, weight, bias)
     return functional.linear(x, weight, bias)
+
+
+def _is_for_onednn(x: Tensor) -> bool:
+    """Whether products with these numbers are ours to choose, and oneDNN is chosen."""
+    return x.dtype == torch.float32 and x.device.type == "cpu" and library() == "onednn"
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weightᵀ + bias``, with gradient where one is wanted."""
-    ours = torch.is_grad_enabled() and x.dtype == torch.float32 and x.device.type == "cpu"
-    if not ours or library() == "torch":
-        return functional.linear(x, weight, bias)
-    return _Linear.apply(x, weight, bias)
+    if torch.is_grad_enabled() and _is_for_onednn(x):
+        return _Linear.apply(x, weight, bias)
+    return functional.linear(x, weight, bias)
 
 
 def rounded(rows: int) -> int:

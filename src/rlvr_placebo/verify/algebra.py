@@ -66,8 +66,8 @@ def _cases_apart(gold: str, answer: str) -> tuple[str, str]:
     """Give capitals other names where both cases of a letter occur: the parser knows no case."""
     sides = [set(_PIECES.findall(text)) for text in (gold, answer)]
     both = sides[0] | sides[1]
-    if not any(_is_capital(p) and _small(p) in side for side in sides for p in side) and not any(
-        p.startswith("\\") and _is_capital(p) and _small(p) in both for p in both
+    if not any(_is_capital(p) and p.lower() in side for side in sides for p in side) and not any(
+        p.startswith("\\") and _is_capital(p) and p.lower() in both for p in both
     ):
         return gold, answer
     capitals = sorted(p for p in both if _is_capital(p))
@@ -89,10 +89,6 @@ _GREEK = frozenset(
 
 def _is_capital(piece: str) -> bool:
     return piece.isupper() if len(piece) == 1 else piece[1:] in _GREEK
-
-
-def _small(piece: str) -> str:
-    return piece.lower()
 
 
 def plain(gold: str, answer: str) -> bool | None:
