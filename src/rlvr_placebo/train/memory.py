@@ -1,8 +1,8 @@
 """What memory a run will need, said before it starts; and advice where it does not fit.
 
 An estimate from shapes: weights, gradients and moments exactly; activations by what a layer keeps
-for its backward pass; the rollout cache and the logits of a batch. Measured peaks lie within a
-third of it (LOG.md).
+for its backward pass; the rollout cache and the logits of a batch. It has been held against few
+measured peaks so far.
 """
 
 from __future__ import annotations
