@@ -6,6 +6,8 @@ from torch.nn import functional
 
 from rlvr_placebo.model import products
 
+CHOSEN = products.library()  # on this machine
+
 
 @pytest.fixture(params=["torch", "onednn"])
 def library(request, monkeypatch):
@@ -54,3 +56,34 @@ def test_the_choice_can_be_overruled(monkeypatch):
     products.library.cache_clear()
     monkeypatch.delenv("PLACEBO_PRODUCTS")
     assert products.library() in ("torch", "onednn")
+
+
+@pytest.mark.parametrize("inner", [16, 64, 160, 192, 288, 768])
+@pytest.mark.parametrize("outer", [64, 320, 640, 1000])
+def test_a_row_is_the_same_beside_any_others(library, inner, outer):
+    generator = torch.Generator().manual_seed(inner + outer)
+    x, weight = (
+        torch.randn(300, inner, generator=generator),
+        torch.randn(outer, inner, generator=generator),
+    )
+    whole = products.product(x, weight)  # more rows than any threshold leaves to the other library
+    for rows in (4, 5, 16, 20, 64, 100, 256):
+        part = products.product(x[:rows], weight)
+        torch.testing.assert_close(part, whole[:rows], rtol=1e-5, atol=1e-4)
+        if library == CHOSEN == "onednn":  # where we choose, we have seen them equal
+            assert torch.equal(part, whole[:rows])
+
+
+def test_joined_maps_are_the_maps(library):
+    for biased in (True, False):
+        parts = [products.Linear(64, size, bias=biased) for size in (32, 16, 48)]
+        joined, x = products.Joined(*parts), torch.randn(40, 64)
+        with torch.no_grad():
+            wanted = [part(x) for part in parts]
+            joined.hold()
+            held = joined(x)
+            joined.release()
+            parts[0].weight.add_(1.0)
+            assert not torch.equal(joined(x)[0], held[0])  # and is not what was put together
+        for ours, theirs in zip(held, wanted, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)

@@ -9,7 +9,8 @@ Shapes: B rows, T tokens, D hidden size, H heads, K key-value heads, E head dime
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Generator
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from rlvr_placebo.model.architecture import Architecture
-from rlvr_placebo.model.products import Linear, linear
+from rlvr_placebo.model.products import Joined, Linear, linear
 
 # (layer, query [B,H,T,E], key [B,K,T,E], value [B,K,T,E]) -> [B,H,T,E]; T are the new tokens only.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -58,6 +59,7 @@ class Attention(nn.Module):
         self.k_proj = Linear(a.hidden_size, keys, bias=a.qkv_bias)
         self.v_proj = Linear(a.hidden_size, keys, bias=a.qkv_bias)
         self.o_proj = Linear(queries, a.hidden_size, bias=a.out_bias)
+        self.joined = Joined(self.q_proj, self.k_proj, self.v_proj)
         if a.style.qk_norm:
             self.q_norm = RMSNorm(queries, a.rms_norm_eps)
             self.k_norm = RMSNorm(keys, a.rms_norm_eps)
@@ -66,10 +68,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         """Project, rotate, attend, project back."""
-        asked = torch.cat((self.q_norm(self.q_proj(x)), self.k_norm(self.k_proj(x))), -1)
-        query, key = rotate(self._heads(asked), rotation).split(self.shares, 1)
-        value = self._heads(self.v_proj(x))
-        out_BHTE = attend(self.layer, query, key, value)
+        query, key, value = self.joined(x)
+        both = torch.cat((self.q_norm(query), self.k_norm(key)), -1)
+        query, key = rotate(self._heads(both), rotation).split(self.shares, 1)
+        out_BHTE = attend(self.layer, query, key, self._heads(value))
         return self.o_proj(out_BHTE.transpose(1, 2).flatten(2))
 
     def _heads(self, x_BTD: Tensor) -> Tensor:
@@ -85,10 +87,12 @@ class MLP(nn.Module):
         self.gate_proj = Linear(a.hidden_size, a.intermediate_size, bias=False)
         self.up_proj = Linear(a.hidden_size, a.intermediate_size, bias=False)
         self.down_proj = Linear(a.intermediate_size, a.hidden_size, bias=False)
+        self.joined = Joined(self.gate_proj, self.up_proj)
 
     def forward(self, x: Tensor) -> Tensor:
         """``down(silu(gate(x)) · up(x))``."""
-        return self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = self.joined(x)
+        return self.down_proj(functional.silu(gate) * up)
 
 
 class Layer(nn.Module):
@@ -122,7 +126,9 @@ class Backbone(nn.Module):
         """All layers of the architecture."""
         super().__init__()
         self.embed_tokens = nn.Embedding(a.vocab_size, a.hidden_size)
-        self.layers = nn.ModuleList(Layer(a, i) for i in range(a.layers))
+        layers = [Layer(a, i) for i in range(a.layers)]
+        self.layers = nn.ModuleList(layers)
+        self.joined = [j for one in layers for j in (one.self_attn.joined, one.mlp.joined)]
         self.norm = RMSNorm(a.hidden_size, a.rms_norm_eps)
 
 
@@ -164,6 +170,17 @@ class Decoder(nn.Module):
             else:
                 x = layer(x, rotation, attend)
         return self.model.norm(x)
+
+    @contextlib.contextmanager
+    def at_rest(self) -> Generator[None]:
+        """Promise that the weights stay as they are: what is made of them is made once."""
+        for one in self.model.joined:
+            one.hold()
+        try:
+            yield
+        finally:
+            for one in self.model.joined:
+                one.release()
 
     def _rotations(self, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines at these positions, from a table that grows as it is needed."""

@@ -5,14 +5,16 @@ torch gives float32 products to MKL. On processors that are not Intel's, MKL run
 200. Which library is taken depends on the machine and the shape alone, so that a machine computes
 the same bytes every time; ``PLACEBO_PRODUCTS=torch`` (or ``onednn``) overrules it.
 
-oneDNN compiles a kernel for every shape it meets (0.8 ms) and costs 12 µs a call; it is asked for
-the learner's long products alone, whose rows are rounded up (:func:`rounded`): decoding a token for
-some hundred rows was up to a fifth slower with it.
+oneDNN compiles a kernel for every shape it meets (0.8 ms) and costs 12 µs a call: the learner
+rounds its rows up (:func:`rounded`), and small products stay with torch. A row's numbers must not
+depend on the rows beside it, so the library changes with their number only where both give the
+same bytes.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,7 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x @ weightᵀ + bias`` for the learner: ``[…, K]`` and ``[N, K]`` to ``[…, N]``."""
+    """``x @ weightᵀ + bias`` without gradient: ``[…, K]`` and ``[N, K]`` to ``[…, N]``."""
     small = x.numel() * len(weight) < SMALL and x.shape[-1] <= EXACT
     if _is_for_onednn(x) and not small:
         return _onednn(x, weight, bias)
@@ -73,7 +75,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x @ weightᵀ + bias``, with gradient where one is wanted."""
     if torch.is_grad_enabled() and _is_for_onednn(x):
         return _Linear.apply(x, weight, bias)
-    return functional.linear(x, weight, bias)
+    return product(x, weight, bias)
 
 
 def rounded(rows: int) -> int:
@@ -108,3 +110,33 @@ class Linear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """``input @ weightᵀ + bias``."""
         return linear(input, self.weight, self.bias)
+
+
+class Joined:
+    """Several linear maps of one input. Example: ``gate, up = Joined(gate_proj, up_proj)(x)``.
+
+    Between :meth:`hold` and :meth:`release`, while the weights stand still, they are one product.
+    """
+
+    def __init__(self, *parts: nn.Linear) -> None:
+        """Join ``parts``, all with a bias or none; they keep their parameters."""
+        self._parts = parts
+        self._sizes = [part.out_features for part in parts]
+        self._held: tuple[Tensor, Tensor | None] | None = None
+
+    def __call__(self, x: Tensor) -> Sequence[Tensor]:
+        """What each part makes of ``x``."""
+        if self._held is None:
+            return [part(x) for part in self._parts]
+        return linear(x, *self._held).split(self._sizes, -1)
+
+    def hold(self) -> None:
+        """Put the matrices together; until :meth:`release` they must not change."""
+        with torch.no_grad():
+            weight = torch.cat([part.weight for part in self._parts])
+            biases = tuple(part.bias for part in self._parts if part.bias is not None)
+            self._held = weight, torch.cat(biases) if biases else None
+
+    def release(self) -> None:
+        """Let the parts go their own ways again."""
+        self._held = None

@@ -56,8 +56,8 @@ class Cache:
         self.lengths_B = lengths_P[self._prompt_B]
         self.written = 0
         rows = len(self._prompt_B)
-        self._keys = [k.new_zeros((rows, heads, size, room)) for k in keys]
-        self._values = [v.new_zeros((rows, heads, room, size)) for v in values]
+        self._keys = [k.new_empty((rows, heads, size, room)) for k in keys]
+        self._values = [v.new_empty((rows, heads, room, size)) for v in values]
         self._deal()
 
     def _deal(self) -> None:
@@ -123,8 +123,11 @@ class Cache:
 
     def keep(self, rows: Tensor) -> None:
         """Drop all rows but these (in ascending order), and prompts that none of them completes."""
-        self._keys = [k[rows] for k in self._keys]
-        self._values = [v[rows] for v in self._values]
+        for layer, (keys, values) in enumerate(zip(self._keys, self._values, strict=True)):
+            self._keys[layer] = keys.new_empty((len(rows), *keys.shape[1:]))
+            self._values[layer] = values.new_empty((len(rows), *values.shape[1:]))
+            self._keys[layer][..., : self.written] = keys[..., : self.written][rows]
+            self._values[layer][:, :, : self.written] = values[:, :, : self.written][rows]
         self.lengths_B = self.lengths_B[rows]
         left, self._prompt_B = torch.unique(self._prompt_B[rows], return_inverse=True)
         if len(left) < len(self._hidden_PT):

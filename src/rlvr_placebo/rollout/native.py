@@ -12,12 +12,12 @@ from torch import Tensor
 from rlvr_placebo.core.records import Completion, Finish
 from rlvr_placebo.core.seeds import uniforms
 from rlvr_placebo.model.decoder import Decoder
-from rlvr_placebo.rollout.cache import BLOCK, MIN_ROWS, prefill, rounded
+from rlvr_placebo.rollout.cache import MIN_ROWS, prefill
 from rlvr_placebo.rollout.protocol import Sampling
 from rlvr_placebo.rollout.sampler import draw
 from rlvr_placebo.text.tokenizer import Tokenizer
 
-LEAVING = 0.8  # finished rows leave the batch when no more than this share would stay
+MOVING = 4  # tokens whose decoding takes as long as moving the cache when rows leave the batch
 
 
 @dataclass(eq=False)
@@ -78,13 +78,14 @@ class NativeEngine:
     ) -> list[list[Completion]]:
         """Generate completions; see :class:`rlvr_placebo.rollout.protocol.Engine`."""
         done: list[list[Completion]] = [[] for _ in prompts_P]
-        for chunk in self._chunks(seeds_P_G):
-            prompts = [list(prompts_P[p]) for p, _ in chunk]
-            seeds = [list(seeds_P_G[p][part]) for p, part in chunk]
-            written = self._decode(prompts, sampling, seeds)
-            flat = self._completions(written, [s for group in seeds for s in group])
-            for (p, _), group in zip(chunk, seeds, strict=True):
-                done[p].extend(next(flat) for _ in group)
+        with self.model.at_rest():
+            for chunk in self._chunks(seeds_P_G):
+                prompts = [list(prompts_P[p]) for p, _ in chunk]
+                seeds = [list(seeds_P_G[p][part]) for p, part in chunk]
+                written = self._decode(prompts, sampling, seeds)
+                flat = self._completions(written, [s for group in seeds for s in group])
+                for (p, _), group in zip(chunk, seeds, strict=True):
+                    done[p].extend(next(flat) for _ in group)
         return done
 
     def _chunks(self, seeds_P_G: Sequence[Sequence[int]]) -> Iterator[list[tuple[int, slice]]]:
@@ -133,8 +134,8 @@ class NativeEngine:
             left = int(going_B.sum())
             if left == 0 or t + 1 == sampling.max_tokens:
                 break
-            wanted = rounded(left) if left > BLOCK else max(left, MIN_ROWS)
-            if wanted <= LEAVING * len(active):
+            wanted = -(-left // MIN_ROWS) * MIN_ROWS
+            if (1 - wanted / len(active)) * (sampling.max_tokens - t) > MOVING:
                 rows = torch.argsort(going_B, descending=True, stable=True)[:wanted].sort().values
                 active, tokens_B = active[rows], tokens_B[rows]
                 cache.keep(rows)
