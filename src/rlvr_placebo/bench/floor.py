@@ -16,6 +16,7 @@ from functools import cache
 import torch
 
 from rlvr_placebo.model.architecture import Architecture
+from rlvr_placebo.model.products import round_up
 
 REPEATS = 15
 GRAIN = 16  # numbers of rows are rounded up to a multiple of it, to time fewer shapes
@@ -70,7 +71,7 @@ def _head(a: Architecture) -> tuple[int, int]:
 
 def _product(rows: int, inner: int, outer: int, backward: bool) -> float:
     """Seconds of ``[rows, inner] @ [inner, outer]``, with those of its two gradients."""
-    rows = -(-rows // GRAIN) * GRAIN
+    rows = round_up(rows, GRAIN)
     forward = _timed(rows, inner, outer)
     return forward + (_timed(rows, outer, inner) + _timed(outer, rows, inner) if backward else 0)
 

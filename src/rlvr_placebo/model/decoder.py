@@ -187,7 +187,8 @@ class Decoder(nn.Module):
         needed = int(positions_BT.max()) + 1
         if self._table is None or self._table[0].shape[2] < needed:
             known = torch.arange(1 << (needed - 1).bit_length(), device=positions_BT.device)
-            self._table = rotary(known[None], self.architecture)
+            with torch.inference_mode(mode=False):  # made while generating, it serves training too
+                self._table = rotary(known[None].clone(), self.architecture)
         cos, sin = self._table
         return cos[0, 0][positions_BT][:, None], sin[0, 0][positions_BT][:, None]
 

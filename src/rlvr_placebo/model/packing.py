@@ -78,8 +78,8 @@ class Packed:
         self._width = int(inputs_B.max())
         in_prompt = torch.arange(longest) < rows.prompts_P[:, None]
         in_completion = torch.arange(self._width) < inputs_B[:, None]
-        self._prompts = _Layout(in_prompt)
-        self._completions = _Layout(in_completion)
+        self._prompts = Layout(in_prompt)
+        self._completions = Layout(in_completion)
         self._prompt_B = rows.prompt_B
         self._mask = self._attention_mask(rows)
         begins_B = rows.prompts_P[rows.prompt_B]
@@ -135,11 +135,15 @@ class Packed:
         return out.transpose(0, 1)[None]
 
 
-class _Layout:
-    """Tokens in a row, and the same as padded rows."""
+class Layout:
+    """Tokens in a row, and the same as padded rows.
+
+    Attributes:
+        count: tokens.
+    """
 
     def __init__(self, mask: Tensor) -> None:
-        """Take where the padded rows have a token."""
+        """Take where the padded rows have a token: bool ``[rows, width]``."""
         self.shape = mask.shape
         self.packed = mask.flatten().nonzero()[:, 0]  # of the padded places, those with a token
         self.count = len(self.packed)

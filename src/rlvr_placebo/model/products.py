@@ -78,9 +78,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return product(x, weight, bias)
 
 
+def round_up(count: int, grain: int) -> int:
+    """The next multiple of ``grain``. Example: ``round_up(17, 16)`` is 32."""
+    return -(-count // grain) * grain
+
+
 def rounded(rows: int) -> int:
     """Rows that a batch is filled up to, so that there are few shapes where each costs."""
-    return -(-rows // GRAIN) * GRAIN if library() == "onednn" else rows
+    return round_up(rows, GRAIN) if library() == "onednn" else rows
 
 
 class _Linear(torch.autograd.Function):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rlvr_placebo.model.architecture import Architecture
 from rlvr_placebo.model.decoder import Decoder, causal_attention
+from rlvr_placebo.model.packing import Layout
+from rlvr_placebo.model.products import round_up, rounded
 
 # A row's numbers must not depend on the batch around it. Sums over slots are vectorised, so their
 # length is rounded up to whole blocks: a masked slot adds an exact zero, and no shorter tail is
@@ -15,11 +18,6 @@ from rlvr_placebo.model.decoder import Decoder, causal_attention
 # without, they differed by up to 4e-5 at logits of 24.
 BLOCK = 16
 MIN_ROWS = 4
-
-
-def rounded(length: int) -> int:
-    """Round a length up to whole blocks."""
-    return -(-length // BLOCK) * BLOCK
 
 
 class Cache:
@@ -36,7 +34,7 @@ class Cache:
 
     def __init__(
         self, keys: list[Tensor], values: list[Tensor], lengths_P: Tensor, copies_P: Tensor,
-        room: int,
+        room: int, repeats: int,
     ) -> None:  # fmt: skip
         """Take the prompts' keys and values, ``[P, K, T, E]`` per layer.
 
@@ -46,12 +44,14 @@ class Cache:
             lengths_P: tokens of each prompt.
             copies_P: rows wanted of each prompt.
             room: new tokens of every row.
+            repeats: query heads of each key-value head.
         """
         prompts, heads, longest, size = keys[0].shape
         self._prompt_keys = [k.transpose(2, 3).contiguous() for k in keys]
         self._prompt_values = [v.contiguous() for v in values]
         padding_PT = torch.arange(longest) >= lengths_P[:, None]
         self._hidden_PT = keys[0].new_zeros((prompts, longest)).masked_fill(padding_PT, -torch.inf)
+        self._least = round_up(MIN_ROWS, repeats) // repeats
         self._prompt_B = torch.repeat_interleave(torch.arange(prompts), copies_P)
         self.lengths_B = lengths_P[self._prompt_B]
         self.written = 0
@@ -65,7 +65,7 @@ class Cache:
         prompts, longest = self._hidden_PT.shape
         counts_P = torch.bincount(self._prompt_B, minlength=prompts)
         first_P = counts_P.cumsum(0) - counts_P
-        self._places = max(int(counts_P.max()), MIN_ROWS)
+        self._places = max(int(counts_P.max()), self._least)
         rank_B = torch.arange(len(self._prompt_B)) - first_P[self._prompt_B]
         self._place_B = self._prompt_B * self._places + rank_B
         self._full = len(self._place_B) == prompts * self._places
@@ -153,19 +153,24 @@ def prefill(
     """
     a: Architecture = model.architecture
     lengths_P = torch.tensor([len(p) for p in prompts_P])
-    longest = rounded(int(lengths_P.max()))
-    tokens_PT = torch.zeros((len(prompts_P), longest), dtype=torch.long)
-    for row, prompt in enumerate(prompts_P):
-        tokens_PT[row, : len(prompt)] = torch.tensor(prompt)
+    within_PT = torch.arange(round_up(int(lengths_P.max()), BLOCK)) < lengths_P[:, None]
+    layout = Layout(within_PT)
+    filling = rounded(layout.count) - layout.count  # tokens that mean nothing
+    tokens_N = torch.tensor([token for prompt in prompts_P for token in prompt])
+    positions_N = torch.arange(within_PT.shape[1]).expand_as(within_PT)[within_PT]
     keys: list[Tensor] = [torch.empty(0)] * a.layers
     values: list[Tensor] = [torch.empty(0)] * a.layers
 
     def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        keys[layer], values[layer] = key, value
-        return causal_attention(layer, query, key, value)
+        joint_NHE = torch.cat((query, key, value), 1)[0].transpose(0, 1)
+        padded = layout.spread(joint_NHE).transpose(1, 2)
+        query, keys[layer], values[layer] = padded.split((a.heads, a.kv_heads, a.kv_heads), 1)
+        out = causal_attention(layer, query, keys[layer], values[layer])
+        out_NHE = layout.gather(out.transpose(1, 2))
+        return functional.pad(out_NHE, (0, 0, 0, 0, 0, filling)).transpose(0, 1)[None]
 
-    hidden_PTD = model(tokens_PT, torch.arange(longest)[None], attend)
-    last_PD = hidden_PTD[torch.arange(len(prompts_P)), lengths_P - 1]
+    tokens_1N = functional.pad(tokens_N, (0, filling))[None]
+    hidden_ND = model(tokens_1N, functional.pad(positions_N, (0, filling))[None], attend)[0]
     copies = torch.tensor(copies_P)
-    cache = Cache(keys, values, lengths_P, copies, room)
-    return cache, torch.repeat_interleave(last_PD, copies, 0)
+    cache = Cache(keys, values, lengths_P, copies, room, a.heads // a.kv_heads)
+    return cache, torch.repeat_interleave(hidden_ND[lengths_P.cumsum(0) - 1], copies, 0)

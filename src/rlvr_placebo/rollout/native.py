@@ -12,6 +12,7 @@ from torch import Tensor
 from rlvr_placebo.core.records import Completion, Finish
 from rlvr_placebo.core.seeds import uniforms
 from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.products import round_up
 from rlvr_placebo.rollout.cache import MIN_ROWS, prefill
 from rlvr_placebo.rollout.protocol import Sampling
 from rlvr_placebo.rollout.sampler import draw
@@ -69,7 +70,7 @@ class NativeEngine:
             self.model.load_state_dict(state)
         self.version = version
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def generate(
         self,
         prompts_P: Sequence[Sequence[int]],
@@ -134,7 +135,7 @@ class NativeEngine:
             left = int(going_B.sum())
             if left == 0 or t + 1 == sampling.max_tokens:
                 break
-            wanted = -(-left // MIN_ROWS) * MIN_ROWS
+            wanted = round_up(left, MIN_ROWS)
             if (1 - wanted / len(active)) * (sampling.max_tokens - t) > MOVING:
                 rows = torch.argsort(going_B, descending=True, stable=True)[:wanted].sort().values
                 active, tokens_B = active[rows], tokens_B[rows]
