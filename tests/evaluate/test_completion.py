@@ -48,7 +48,7 @@ class Echo:
         self.texts = list(texts)
         self.shown = []
 
-    def generate(self, prompts_P, sampling, seeds_P_G):
+    def generate(self, prompts_P, sampling, seeds_P_G, finished=None):
         assert sampling.temperature == 0
         self.shown += prompts_P
         zeros = np.zeros(1, dtype=np.float32)

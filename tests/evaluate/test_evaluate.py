@@ -41,7 +41,7 @@ def run(out, kill_at, *command):
 @pytest.mark.parametrize(
     ("command", "calls", "file"),
     [
-        ("eval --model pocket/no-code --benchmark 64.jsonl --samples 16 --max-tokens 32",
+        ("eval --model pocket/no-code --benchmark 64.jsonl --samples 64 --max-tokens 8",
          5, "evaluations/step-000000.parquet"),
         ("probe --model pocket/no-code --benchmark 8.jsonl --clean 16.jsonl "
          "--max-tokens 8", 6, "probe.json"),

@@ -235,6 +235,23 @@ def test_uneven_groups_and_chunks(shipped):
 # ---- the sampler -------------------------------------------------------------------------------
 
 
+def test_every_completion_is_announced_once_and_most_before_the_last_is_written(shipped):
+    prompts = prompts_of(shipped, 6)
+    seeds = seeds_for(prompts, 5)
+    engine = NativeEngine(shipped.model, shipped.tokenizer, max_rows=13)
+    told, steps = {}, []
+
+    def finished(p, i, completion):
+        assert (p, i) not in told
+        told[p, i] = completion
+        steps.append(len(completion))
+
+    groups = engine.generate(prompts, Sampling(max_tokens=200), seeds, finished)
+    assert told == {(p, i): c for p, group in enumerate(groups) for i, c in enumerate(group)}
+    assert [c.seed for group in groups for c in group] == list(chain(*seeds))
+    assert list(told) != sorted(told)  # in the order in which they ended
+
+
 def test_sampler_by_hand():
     logits = torch.log(torch.tensor([[0.5, 0.3, 0.2]])).repeat(5, 1)
     u = torch.tensor([0.0, 0.49, 0.51, 0.79, 0.81], dtype=torch.float64)

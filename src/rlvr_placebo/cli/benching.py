@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from rlvr_placebo.cli.runs import one_thread
 from rlvr_placebo.core.errors import PlaceboError
 
 
@@ -25,13 +24,14 @@ class Bench:
 
     def run(self) -> None:
         """Time and print."""
-        one_thread()
         from rlvr_placebo.bench.peer import trl_version
         from rlvr_placebo.bench.profiles import find
         from rlvr_placebo.bench.run import bench
         from rlvr_placebo.cli.progress import Display
         from rlvr_placebo.cli.tables import print_bench
+        from rlvr_placebo.model.process import settle
 
+        settle()
         if self.repeats < 1:
             raise PlaceboError("bench: --repeats must be 1 or more")
         profiles = find(self.profiles)

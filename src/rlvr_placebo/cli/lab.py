@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from rlvr_placebo.cli.runs import one_thread
 from rlvr_placebo.core.errors import PlaceboError
 
 
@@ -30,11 +29,12 @@ class PocketBuild:
 
     def run(self) -> None:
         """Build and say where it lies."""
-        one_thread()
         from rlvr_placebo.cli.progress import Display
+        from rlvr_placebo.model.process import settle
         from rlvr_placebo.pocket.build import build
         from rlvr_placebo.pocket.families import Variety
 
+        settle()
         if self.steps is not None and (self.steps < 1 or self.out is None):
             raise PlaceboError("--steps: at least 1, and only with --out")
         variety = Variety(self.family, self.architecture, self.dose, self.seed)
@@ -96,12 +96,13 @@ class LabelsBuild:
 
     def run(self) -> None:
         """Sample, count and print what the labels are worth."""
-        one_thread()
         from rlvr_placebo.cli.progress import Display
         from rlvr_placebo.cli.tables import print_labels
         from rlvr_placebo.labels.build import Request, build_labels
         from rlvr_placebo.labels.votes import LabelsConfig
+        from rlvr_placebo.model.process import settle
 
+        settle()
         how = LabelsConfig(self.samples, self.temperature, self.seed)
         request = Request(self.model, self.pool, self.template, self.max_tokens, how)
         with Display(0) as display:

@@ -13,13 +13,6 @@ from rlvr_placebo.core.errors import PlaceboError
 Settings = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="KEY=VALUE")]
 
 
-def one_thread() -> None:
-    """Two torch threads on busy cores collapse; scale by processes instead."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @dataclass(frozen=True)
 class Train:
     """Train a model with GRPO under a reward, and evaluate it before and after."""
@@ -52,11 +45,12 @@ class Train:
             raise PlaceboError(f"{key} is given twice: write --{key} only, not --set {key}=… too")
         changes |= given
         config = make_config(self.model, parse(self.reward), self.recipe, changes)
-        one_thread()
         from rlvr_placebo.cli.progress import Display
         from rlvr_placebo.cli.tables import print_gains
+        from rlvr_placebo.model.process import settle
         from rlvr_placebo.train.loop import run
 
+        settle()
         with Display(config.steps) as display:
             if self.resume and not (self.out / "config.json").exists():
                 display.say(f"nothing to resume in {self.out}: a new run starts")
@@ -91,12 +85,13 @@ class Eval:
 
     def run(self) -> None:
         """Evaluate and print accuracy with its error."""
-        one_thread()
         from rlvr_placebo.cli.progress import Display
         from rlvr_placebo.cli.tables import print_summary
         from rlvr_placebo.evaluate.contract import EvaluationConfig
+        from rlvr_placebo.model.process import settle
         from rlvr_placebo.train.standalone import evaluate_model
 
+        settle()
         temperatures = (0.0, 1.0) if self.temperature is None else (self.temperature,)
         how = EvaluationConfig(
             (self.benchmark,), 0, temperatures, self.samples, self.max_tokens, self.seed,
@@ -133,12 +128,13 @@ class Probe:
 
     def run(self) -> None:
         """Probe both sets and print them side by side."""
-        one_thread()
         from rlvr_placebo.cli.progress import Display
         from rlvr_placebo.cli.tables import print_probe
         from rlvr_placebo.evaluate.probe import Ask
+        from rlvr_placebo.model.process import settle
         from rlvr_placebo.train.standalone import probe_model
 
+        settle()
         own = "pocket-fresh@7001" if self.benchmark.startswith("pocket-") else "aime-2025"
         clean = own if self.clean is None else self.clean
         if clean == self.benchmark:
@@ -174,13 +170,14 @@ class Prompts:
 
     def run(self) -> None:
         """Evaluate every cell and print both halves."""
-        one_thread()
         from rlvr_placebo.cli.progress import Display
         from rlvr_placebo.cli.tables import print_prompts
         from rlvr_placebo.evaluate.contract import EvaluationConfig
+        from rlvr_placebo.model.process import settle
         from rlvr_placebo.text.templates import TEMPLATES
         from rlvr_placebo.train.prompts import sweep_prompts
 
+        settle()
         how = EvaluationConfig(
             (self.benchmark,), 0, self.temperatures, self.samples, self.max_tokens, self.seed
         )

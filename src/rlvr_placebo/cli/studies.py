@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from rlvr_placebo.cli.runs import one_thread
 from rlvr_placebo.core.errors import PlaceboError
 
 
@@ -76,12 +75,13 @@ class StudyPlan:
 
     def run(self) -> None:
         """Print runs, steps and time."""
-        one_thread()
         from rlvr_placebo.analysis.folder import MARKER, StudyFolder
         from rlvr_placebo.cli.tables import print_plan
+        from rlvr_placebo.model.process import settle
         from rlvr_placebo.study.matrix import load_study
         from rlvr_placebo.study.plan import plan_study
 
+        settle()
         if self.workers < 1:
             raise PlaceboError("--workers: at least 1")
         study, store = load_study(self.file), self.store

@@ -11,16 +11,17 @@ import numpy as np
 
 from rlvr_placebo.behaviours.detectors import BEHAVIOURS, label, words
 from rlvr_placebo.core.files import digest, kept
-from rlvr_placebo.core.records import Completion, Problem
+from rlvr_placebo.core.records import Completion, Problem, Verification
 from rlvr_placebo.core.seeds import seed_for
 from rlvr_placebo.evaluate.contract import Contract, Decoding
 from rlvr_placebo.rollout.protocol import Engine, Sampling
-from rlvr_placebo.verify.judge import verify
+from rlvr_placebo.verify.meanwhile import Meanwhile
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BLOCK = 256  # samples generated between two reports of progress
+BLOCK = 1024  # samples between two marks from which a killed evaluation goes on
+REPORT = 64  # samples between two reports of progress
 
 Progress = Callable[[int, int], None]  # (samples done, samples in all)
 
@@ -42,7 +43,7 @@ def evaluate(
         problems: the benchmark.
         prompts: token ids of each problem's prompt, under the contract's template.
         contract: what is measured.
-        progress: called after every block of problems.
+        progress: called as samples are finished.
         scratch: a folder for finished blocks; the caller removes it when the table is safe.
 
     Returns:
@@ -53,12 +54,20 @@ def evaluate(
     def make(decoding: Decoding, block: slice) -> pa.Table:
         sampling = Sampling(decoding.temperature, 1.0, contract.max_tokens, contract.stop_texts)
         seeds = [_seeds(contract, problem, decoding) for problem in problems[block]]
-        groups = engine.generate(prompts[block], sampling, seeds)
-        rows = [
-            sample_row(contract, problem, decoding.temperature, i, completion)
-            for problem, group in zip(problems[block], groups, strict=True)
-            for i, completion in enumerate(group)
-        ]
+        asked, before = problems[block], sum(part.num_rows for part in parts)
+        with Meanwhile(contract.extraction) as verified:
+
+            def finished(p: int, i: int, completion: Completion) -> None:
+                verified.add((p, i), completion.text, asked[p].golds)
+                if len(verified) % REPORT == 0:
+                    progress(before + len(verified), total)
+
+            groups = engine.generate(prompts[block], sampling, seeds, finished)
+            rows = [
+                sample_row(contract, asked[p], decoding.temperature, i, completion, verified[p, i])
+                for p, group in enumerate(groups)
+                for i, completion in enumerate(group)
+            ]
         return pa.Table.from_pylist(rows, schema=_schema())
 
     parts: list[pa.Table] = []
@@ -106,10 +115,10 @@ def _seeds(contract: Contract, problem: Problem, decoding: Decoding) -> list[int
 
 
 def sample_row(
-    contract: Contract, problem: Problem, temperature: float, sample: int, completion: Completion
-) -> dict[str, Any]:
+    contract: Contract, problem: Problem, temperature: float, sample: int, completion: Completion,
+    found: Verification,
+) -> dict[str, Any]:  # fmt: skip
     """One evaluated sample as a row: what was asked, what came, what it is worth, what it does."""
-    found = verify(completion.text, problem.golds, contract.extraction)
     return {
         "benchmark": contract.benchmark,
         "problem_id": problem.id,

@@ -14,7 +14,7 @@ from rlvr_placebo.core.seeds import uniforms
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.model.products import round_up
 from rlvr_placebo.rollout.cache import MIN_ROWS, prefill
-from rlvr_placebo.rollout.protocol import Sampling
+from rlvr_placebo.rollout.protocol import Finished, Sampling
 from rlvr_placebo.rollout.sampler import draw
 from rlvr_placebo.text.tokenizer import Tokenizer
 
@@ -76,25 +76,33 @@ class NativeEngine:
         prompts_P: Sequence[Sequence[int]],
         sampling: Sampling,
         seeds_P_G: Sequence[Sequence[int]],
+        finished: Finished | None = None,
     ) -> list[list[Completion]]:
         """Generate completions; see :class:`rlvr_placebo.rollout.protocol.Engine`."""
-        done: list[list[Completion]] = [[] for _ in prompts_P]
+        done: dict[tuple[int, int], Completion] = {}
         with self.model.at_rest():
-            for chunk in self._chunks(seeds_P_G):
+            # Alike prompts together: less padding in attention, and rows that end together.
+            order = sorted(range(len(prompts_P)), key=lambda p: len(prompts_P[p]))
+            for chunk in self._chunks(seeds_P_G, order):
                 prompts = [list(prompts_P[p]) for p, _ in chunk]
                 seeds = [list(seeds_P_G[p][part]) for p, part in chunk]
-                written = self._decode(prompts, sampling, seeds)
-                flat = self._completions(written, [s for group in seeds for s in group])
-                for (p, _), group in zip(chunk, seeds, strict=True):
-                    done[p].extend(next(flat) for _ in group)
-        return done
+                places = [(p, i) for p, part in chunk for i in range(part.start, part.stop)]
+                for row, completion in self._decode(prompts, sampling, seeds):
+                    if row >= len(places):  # one that filled the batch up
+                        continue
+                    done[places[row]] = completion
+                    if finished:
+                        finished(*places[row], completion)
+        return [[done[p, i] for i in range(len(seeds))] for p, seeds in enumerate(seeds_P_G)]
 
-    def _chunks(self, seeds_P_G: Sequence[Sequence[int]]) -> Iterator[list[tuple[int, slice]]]:
+    def _chunks(
+        self, seeds_P_G: Sequence[Sequence[int]], order: Sequence[int]
+    ) -> Iterator[list[tuple[int, slice]]]:
         """Cut the work into batches of at most ``max_rows`` rows: (prompt, slice of its seeds)."""
         chunk: list[tuple[int, slice]] = []
         free = self.max_rows
-        for p, seeds in enumerate(seeds_P_G):
-            start = 0
+        for p in order:
+            start, seeds = 0, seeds_P_G[p]
             while start < len(seeds):
                 taken = min(free, len(seeds) - start)
                 chunk.append((p, slice(start, start + taken)))
@@ -107,8 +115,8 @@ class NativeEngine:
 
     def _decode(
         self, prompts_P: list[list[int]], sampling: Sampling, seeds_P_G: list[list[int]]
-    ) -> _Written:
-        """Decode one batch token by token until every row has stopped."""
+    ) -> Iterator[tuple[int, Completion]]:
+        """Decode one batch token by token; yields rows as they leave it, the rest at the end."""
         seeds_B = [seed for group in seeds_P_G for seed in group]
         copies_P = [len(group) for group in seeds_P_G]
         copies_P[-1] += (missing := max(0, MIN_ROWS - len(seeds_B)))
@@ -138,12 +146,14 @@ class NativeEngine:
             wanted = round_up(left, MIN_ROWS)
             if (1 - wanted / len(active)) * (sampling.max_tokens - t) > MOVING:
                 rows = torch.argsort(going_B, descending=True, stable=True)[:wanted].sort().values
+                leaving_B = torch.ones(len(active), dtype=torch.bool).index_fill_(0, rows, 0)
+                yield from self._completions(written, active[leaving_B], seeds_B)
                 active, tokens_B = active[rows], tokens_B[rows]
                 cache.keep(rows)
             positions_B1 = cache.lengths_B[:, None]
             hidden_BD = self.model(tokens_B[:, None], positions_B1, cache.attend)[:, 0]
             cache.advance()
-        return written
+        yield from self._completions(written, active, seeds_B)
 
     def _said(self, tokens_BT: Tensor, stops: tuple[str, ...]) -> Tensor:
         """Which rows have just said one of the stop texts, wherever the borders of tokens are."""
@@ -151,22 +161,27 @@ class NativeEngine:
         texts = self.tokenizer.decode_many(tokens_BT[:, -reach:].tolist())
         return torch.tensor([any(stop in text for stop in stops) for text in texts])
 
-    def _completions(self, written: _Written, seeds_B: list[int]) -> Iterator[Completion]:
-        """Cut every row at its length and decode its text."""
-        lengths = written.lengths_B.tolist()[: len(seeds_B)]
+    def _completions(
+        self, written: _Written, rows: Tensor, seeds_B: list[int]
+    ) -> Iterator[tuple[int, Completion]]:
+        """Cut some rows at their lengths and decode their texts."""
+        lengths = dict(zip(rows.tolist(), written.lengths_B[rows].tolist(), strict=True))
         tokens, logprobs = written.tokens_BT.numpy(), written.logprobs_BT.numpy()
         entropies, stopped = written.entropies_BT.numpy(), written.stopped_B.tolist()
         certainties = written.certainties_BT.numpy()
-        texts = self.tokenizer.decode_many([tokens[b, :n] for b, n in enumerate(lengths)])
-        for b, n in enumerate(lengths):
-            yield Completion(
-                tokens=tokens[b, :n].copy(),
-                logprobs=logprobs[b, :n].copy(),
-                entropies=entropies[b, :n].copy(),
-                loss_mask=np.ones(n, dtype=bool),
-                versions=np.full(n, self.version, dtype=np.int32),
-                certainties=certainties[b, :n].copy(),
-                finish=Finish.STOP if stopped[b] else Finish.LENGTH,
-                text=texts[b],
-                seed=seeds_B[b],
+        texts = self.tokenizer.decode_many([tokens[b, :n] for b, n in lengths.items()])
+        for (b, n), text in zip(lengths.items(), texts, strict=True):
+            yield (
+                b,
+                Completion(
+                    tokens=tokens[b, :n].copy(),
+                    logprobs=logprobs[b, :n].copy(),
+                    entropies=entropies[b, :n].copy(),
+                    loss_mask=np.ones(n, dtype=bool),
+                    versions=np.full(n, self.version, dtype=np.int32),
+                    certainties=certainties[b, :n].copy(),
+                    finish=Finish.STOP if stopped[b] else Finish.LENGTH,
+                    text=text,
+                    seed=seeds_B[b],
+                ),
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,6 +48,10 @@ def check_length(prompts: Sequence[Sequence[int]], max_tokens: int, max_position
         )
 
 
+# (index of the prompt, index of the seed, the completion)
+Finished = Callable[[int, int, Completion], None]
+
+
 class Engine(Protocol):
     """Generates completions with the weights it was last given."""
 
@@ -58,6 +62,7 @@ class Engine(Protocol):
         prompts_P: Sequence[Sequence[int]],
         sampling: Sampling,
         seeds_P_G: Sequence[Sequence[int]],
+        finished: Finished | None = None,
     ) -> list[list[Completion]]:
         """Generate G completions for each of P prompts.
 
@@ -66,6 +71,7 @@ class Engine(Protocol):
             sampling: how tokens are drawn.
             seeds_P_G: one 64-bit seed per completion; the token at a position depends on the
                 prompt, the weights, the seed and the position, not on the batch around it.
+            finished: told of every completion, as soon as it can be, while others are generated.
 
         Returns:
             Completions in the order of the seeds.

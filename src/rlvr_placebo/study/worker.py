@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from rlvr_placebo.core.errors import BusyError, PlaceboError
+from rlvr_placebo.model.process import settle
 from rlvr_placebo.train.loop import run
 from rlvr_placebo.train.settings import from_dict
 from rlvr_placebo.train.watch import Silent
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
     """Fork a child for every request until standard input is closed."""
     leash = _Leashed(int(arguments[0]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launcher
-    torch.set_num_threads(1)
+    settle()
     # What the first optimizer would import, in every child anew.
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0)
     children: dict[int, str] = {}

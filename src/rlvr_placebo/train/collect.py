@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from rlvr_placebo.behaviours.detectors import label
-from rlvr_placebo.core.records import Finish, Group, Problem, Rollout, Score, Status
+from rlvr_placebo.core.records import Completion, Finish, Group, Problem, Rollout, Score, Status
 from rlvr_placebo.core.seeds import generator_for, seed_for
 from rlvr_placebo.learner.advantages import differ
 from rlvr_placebo.learner.batch import rewards_of
 from rlvr_placebo.rollout.protocol import Sampling
 from rlvr_placebo.train.trial import Trial
-from rlvr_placebo.verify.judge import verify
+from rlvr_placebo.verify.meanwhile import Meanwhile
 
 
 def generate(trial: Trial, problems: list[Problem], step: int) -> list[Group]:
@@ -35,17 +35,21 @@ def generate(trial: Trial, problems: list[Problem], step: int) -> list[Group]:
     ]
     prompts = [trial.prompts[p.id] for p in problems]
     sampling = Sampling(config.temperature, 1.0, config.max_tokens, trial.stops)
-    completions_P_G = trial.engine.generate(prompts, sampling, seeds_P_G)
-    groups = []
-    for problem, prompt, samples, completions in zip(
-        problems, prompts, samples_P_G, completions_P_G, strict=True
-    ):
-        rollouts = [
-            Rollout(i, c, verify(c.text, problem.golds, trial.config.evaluation.extraction))
-            for i, c in zip(samples, completions, strict=True)
-        ]
-        groups.append(Group(problem, prompt, tuple(rollouts)))
-    return groups
+    with Meanwhile(trial.config.evaluation.extraction) as verified:
+
+        def finished(p: int, i: int, completion: Completion) -> None:
+            verified.add((p, i), completion.text, problems[p].golds)
+
+        completions_P_G = trial.engine.generate(prompts, sampling, seeds_P_G, finished)
+        return [
+            Group(problem, prompts[p], tuple(
+                Rollout(sample, completion, verified[p, i])
+                for i, (sample, completion) in enumerate(
+                    zip(samples_P_G[p], completions_P_G[p], strict=True)
+                )
+            ))
+            for p, problem in enumerate(problems)
+        ]  # fmt: skip
 
 
 def reward(trial: Trial, groups: list[Group], step: int) -> list[Group]:

@@ -36,7 +36,7 @@ class Finding:
     rule: str
 
 
-Solver = Callable[[str, str], Finding]  # (gold, answer), in canonical spelling
+Ask = Callable[[str, str], Finding]  # (gold, answer), in canonical spelling
 
 
 def unsolved(gold: str, answer: str) -> Finding:
@@ -44,7 +44,7 @@ def unsolved(gold: str, answer: str) -> Finding:
     return Finding(None, Status.ERROR, "needs algebra")
 
 
-def compare(gold: str, answer: str, solver: Solver = unsolved) -> Finding:
+def compare(gold: str, answer: str, solver: Ask = unsolved) -> Finding:
     """Judge one answer against one gold.
 
     Args:
@@ -82,7 +82,7 @@ def _found(*, correct: bool, rule: str) -> Finding:
     return Finding(correct, Status.OK, rule)
 
 
-def _same(gold: str, answer: str, solver: Solver, depth: int) -> Finding:
+def _same(gold: str, answer: str, solver: Ask, depth: int) -> Finding:
     """Judge two texts in canonical spelling."""
     for rule in (_text, _numbers, _words):
         if finding := rule(gold, answer):
@@ -217,7 +217,7 @@ _NAME = re.compile(rf"\([A-Za-z](?:, ?[A-Za-z])+\)|{_ATOM}")
 _SUM = re.compile(rf"{_ATOM}(?: ?\+ ?{_ATOM})*")
 
 
-def _names(gold: str, answer: str, solver: Solver, depth: int) -> Finding | None:
+def _names(gold: str, answer: str, solver: Ask, depth: int) -> Finding | None:
     r"""``x = 5`` is 5, and ``x = 5`` again, but not ``y = 5``; ``x \in S`` is S."""
     if depth >= 8:
         return None
@@ -233,7 +233,7 @@ def _names(gold: str, answer: str, solver: Solver, depth: int) -> Finding | None
     return _same(value, given, solver, depth + 1) if name or other else None
 
 
-def _chain(gold: str, answer: str, solver: Solver, depth: int) -> Finding | None:
+def _chain(gold: str, answer: str, solver: Ask, depth: int) -> Finding | None:
     """``m + n = 800 + 9 = 809`` is 809: all that is said to be equal must be, but for a name."""
     parts = [part for part in split(answer, "=") if part]
     if len(parts) < 2 or len(parts) > 6 or _relations(answer, answer) or "," in answer:
@@ -256,7 +256,7 @@ def _named(text: str) -> tuple[str, str]:
     return re.sub(r"[{} ]", "", parts[0]), parts[1].strip()
 
 
-def _parts(gold: str, answer: str, solver: Solver, depth: int) -> Finding | None:
+def _parts(gold: str, answer: str, solver: Ask, depth: int) -> Finding | None:
     """Lists, tuples, intervals, sets and matrices: part by part."""
     one, other = collection_of(gold), collection_of(answer)
     if (one is None and other is None) or depth > 6:
@@ -290,7 +290,7 @@ def _relations(gold: str, answer: str) -> bool:
 
 
 def _each(
-    golds: Sequence[str], answers: Sequence[str], solver: Solver, depth: int, rule: str = "tuple"
+    golds: Sequence[str], answers: Sequence[str], solver: Ask, depth: int, rule: str = "tuple"
 ) -> Finding:
     if len(golds) != len(answers):
         return _found(correct=False, rule=rule)
@@ -309,7 +309,7 @@ def _all(findings: Iterable[Finding], rule: str) -> Finding:
     return Finding(None, unknown.status, rule) if unknown else _found(correct=True, rule=rule)
 
 
-def _in_any_order(one: Collection, other: Collection, solver: Solver, depth: int) -> Finding:
+def _in_any_order(one: Collection, other: Collection, solver: Ask, depth: int) -> Finding:
     """Every part of one has its own in the other."""
     left = list(other.items)
     if len(left) > 50:

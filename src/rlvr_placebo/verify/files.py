@@ -105,7 +105,7 @@ def verify_file(
             if not hasattr(mine, "solver"):
                 mine.solver = Solver()
                 solvers.append(mine.solver)
-            return verify_answer(stated(pair.answer), pair.golds, mine.solver)
+            return verify_answer(stated(pair.answer), pair.golds, mine.solver.item())
 
         try:
             with ThreadPoolExecutor(workers) as pool:

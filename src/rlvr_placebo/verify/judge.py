@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from rlvr_placebo.core.records import Status, Verification
 from rlvr_placebo.verify.canonical import canonical
-from rlvr_placebo.verify.equivalence import Finding, compare, may_be_a_number
+from rlvr_placebo.verify.equivalence import Ask, Finding, compare, may_be_a_number
 from rlvr_placebo.verify.extract import extract_answer, last_boxed
 from rlvr_placebo.verify.numbers import read_number
 from rlvr_placebo.verify.solver import Solver
@@ -64,17 +64,32 @@ def verify(text: str, golds: Sequence[str], fallback: str = "none") -> Verificat
     Returns:
         ``correct`` True or False where that is known, else None with the status that says why.
     """
-    return verify_answer(extract_answer(text, fallback), golds, _solver())
+    return verify_answer(extract_answer(text, fallback), golds, _solver().item())
 
 
-def verify_answer(answer: str | None, golds: Sequence[str], solver: Solver) -> Verification:
+def verify_at_once(text: str, golds: Sequence[str], fallback: str = "none") -> Verification | None:
+    """As :func:`verify`, or None where that takes algebra, and so perhaps seconds."""
+    try:
+        return verify_answer(extract_answer(text, fallback), golds, _refuse)
+    except _TakesAlgebra:
+        return None
+
+
+class _TakesAlgebra(Exception):
+    pass
+
+
+def _refuse(gold: str, answer: str) -> Finding:
+    raise _TakesAlgebra(gold, answer)
+
+
+def verify_answer(answer: str | None, golds: Sequence[str], ask: Ask) -> Verification:
     """Judge an answer that was extracted already; None where there is none."""
     usable = [g for g in golds if canonical(g)[0]]
     if not usable:
         return Verification(None, Status.BAD_GOLD, answer)
     if answer is None:
         return Verification(False, Status.NO_ANSWER, None)
-    ask = solver.item()
     findings = [compare(_bare(gold), answer, ask) for gold in usable]
     if any(f.correct for f in findings):
         return Verification(True, Status.OK, answer)
