@@ -1,14 +1,16 @@
 """Each prompt once, no padding, logits in chunks: the same numbers as one whole row at a time."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import ARCHITECTURES, random_model
-from rlvr_placebo.model import logprobs
+from rlvr_placebo.model import logprobs, packing
 from rlvr_placebo.model.logprobs import completion_logprobs
-from rlvr_placebo.model.packing import TokenRows
+from rlvr_placebo.model.packing import TokenRows, cuts
 
 MODELS = {name: random_model(a).double() for name, a in ARCHITECTURES.items()}
 
@@ -56,11 +58,13 @@ some_groups = st.lists(
 
 @pytest.mark.parametrize("which", sorted(ARCHITECTURES))
 @pytest.mark.parametrize("chunk", [logprobs.CHUNK, 640 * 3])
+@pytest.mark.parametrize("worth", [packing.WORTH, 1])
 @settings(max_examples=15)
 @given(groups=some_groups, temperature=st.sampled_from([1.0, 0.7]), seed=st.integers(0, 9))
-def test_packed_is_naive(which, chunk, groups, temperature, seed):
+def test_packed_is_naive(which, chunk, worth, groups, temperature, seed):
     model, rows = MODELS[which], rows_of(groups)
-    before, logprobs.CHUNK = logprobs.CHUNK, chunk
+    before = logprobs.CHUNK, packing.WORTH
+    logprobs.CHUNK, packing.WORTH = chunk, worth
     try:
         packed = completion_logprobs(model, rows, temperature)
         mask = rows.completion_mask()
@@ -68,7 +72,7 @@ def test_packed_is_naive(which, chunk, groups, temperature, seed):
         weights = torch.randn(int(mask.sum()), generator=torch.Generator().manual_seed(seed))
         ours = gradient_of(model, (packed[mask] * weights).sum())
     finally:
-        logprobs.CHUNK = before
+        logprobs.CHUNK, packing.WORTH = before
     whole = naive(model, groups, temperature)
     torch.testing.assert_close(packed[mask], whole, rtol=1e-6, atol=1e-7)
     theirs = gradient_of(model, (whole * weights).sum())
@@ -82,3 +86,33 @@ def test_a_selection_keeps_its_prompts():
     assert part.completions_BC.tolist() == [[4, 5], [2, 0]]
     assert part.prompt_B.tolist() == [0, 1]
     assert part.completion_mask().tolist() == [[True, True], [True, False]]
+
+
+@given(lengths=st.lists(st.integers(0, 400), max_size=40), prompt=st.integers(1, 90))
+def test_cuts_save_what_they_are_worth(lengths, prompt):
+    lengths = sorted(lengths)
+    found = cuts(torch.tensor(lengths, dtype=torch.long), prompt)
+    assert [row for start, stop in found for row in range(start, stop)] == [
+        row for row, length in enumerate(lengths) if length
+    ]
+
+    def pairs(start, stop):
+        return (stop - start) * lengths[stop - 1] * (prompt + lengths[stop - 1])
+
+    for (start, middle), (_, stop) in itertools.pairwise(found):
+        if (start, stop) == (found[0][0], found[-1][1]):  # one cut: it alone was worth it
+            saved = pairs(start, stop) - pairs(start, middle) - pairs(middle, stop)
+            assert saved >= packing.WORTH
+    if found:
+        whole = pairs(found[0][0], found[-1][1])
+        saved = whole - sum(pairs(*part) for part in found)
+        assert saved >= packing.WORTH * (len(found) - 1)
+
+
+def test_columns_of_padding_beyond_the_longest_stay():
+    rows = rows_of([([1, 2], [[3, 4], [5]])])
+    wide = rows._replace(completions_BC=torch.nn.functional.pad(rows.completions_BC, (0, 3)))
+    model = MODELS["qwen2"]
+    found = completion_logprobs(model, wide, 1.0)
+    assert found.shape == (2, 5)
+    torch.testing.assert_close(found[:, :2], completion_logprobs(model, rows, 1.0))

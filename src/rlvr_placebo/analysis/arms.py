@@ -76,10 +76,21 @@ def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
     entries = []
     for (model, reward, variant), members in arms.items():
         head = {"model": model, "reward": reward, "variant": variant}
+        before = [run.evaluation(0) for run in members]
+        after = [run.evaluation(run.config["steps"]) for run in members]
         for contract in members[0].config["contracts"]:
             for decoding in contract["decodings"]:
                 benchmark = contract["benchmark"]
-                own = _gain(members, benchmark, decoding["temperature"])
+                ends = [
+                    [samples(table, benchmark, decoding["temperature"]) for table in tables]
+                    for tables in (before, after)
+                ]
+                own = {
+                    "benchmark": benchmark,
+                    "temperature": decoding["temperature"],
+                    "seeds": [run.config["seed"] for run in members],
+                    **_gain(*ends),
+                }
                 trained = any(benchmark in run.config.get("trains_on_test", ()) for run in members)
                 prompt = {"template": contract["template"], "trains_on_test": trained}
                 entries.append({**head, **own, **prompt})
@@ -109,12 +120,8 @@ def _check_comparable(runs: Sequence[RunDirectory]) -> None:
                     )
 
 
-def _gain(members: Sequence[RunDirectory], benchmark: str, temperature: float) -> dict[str, Any]:
-    """Base, final and gain of one arm at one end point."""
-    before = [samples(run.evaluation(0), benchmark, temperature) for run in members]
-    after = [
-        samples(run.evaluation(run.config["steps"]), benchmark, temperature) for run in members
-    ]
+def _gain(before: Sequence[Samples], after: Sequence[Samples]) -> dict[str, Any]:
+    """Base, final and gain of one arm at one end point; evaluations of its runs in their order."""
     base_S_P = np.array([b.correct_P for b in before])
     final_S_P = np.array([a.correct_P for a in after])
     judged = np.flatnonzero(np.isfinite(base_S_P + final_S_P).all(axis=0))
@@ -125,9 +132,6 @@ def _gain(members: Sequence[RunDirectory], benchmark: str, temperature: float) -
     parts = {"problems": over_problems, "seeds": over_seeds}
     pairs = list(zip(after, before, strict=True))
     return {
-        "benchmark": benchmark,
-        "temperature": temperature,
-        "seeds": [run.config["seed"] for run in members],
         **_mean("base", base_S_P, clusters, scale=100.0),
         **_mean("final", final_S_P, clusters, scale=100.0),
         "gain": _points(over_problems.value),
@@ -182,17 +186,23 @@ def samples(table: pa.Table, benchmark: str, temperature: float) -> Samples:
     """Gather one end point of an evaluation by problem, in the order of the benchmark."""
     names = ["benchmark", "temperature", "problem_id", "cluster", "correct", "code"]
     by_problem: dict[str, list[dict[str, Any]]] = {}
-    for row in table.select(names).to_pylist():
-        if (row["benchmark"], row["temperature"]) == (benchmark, temperature):
-            by_problem.setdefault(row["problem_id"], []).append(row)
+    import pyarrow.compute as pc
+
+    here = (pc.field("benchmark") == benchmark) & (pc.field("temperature") == temperature)
+    for row in table.select(names).filter(here).to_pylist():
+        by_problem.setdefault(row["problem_id"], []).append(row)
     groups = list(by_problem.values())
     marks = [[row["correct"] for row in group] for group in groups]
     judged = [[m for m in group if m is not None] for group in marks]
     return Samples(
         clusters=tuple(group[0]["cluster"] for group in groups),
-        correct_P=np.array([np.mean(m) if m else np.nan for m in judged], dtype=float),
-        low_P=np.array([np.mean([m is True for m in group]) for group in marks]),
-        high_P=np.array([np.mean([m is not False for m in group]) for group in marks]),
+        correct_P=np.array([_share(m) if m else np.nan for m in judged], dtype=float),
+        low_P=np.array([_share([m is True for m in group]) for group in marks]),
+        high_P=np.array([_share([m is not False for m in group]) for group in marks]),
         unknown=sum(m is None for group in marks for m in group),
-        code_P=np.array([np.mean([row["code"] for row in group]) for group in groups]),
+        code_P=np.array([_share([row["code"] for row in group]) for group in groups]),
     )
+
+
+def _share(marks: Sequence[bool]) -> float:
+    return sum(marks) / len(marks)

@@ -56,6 +56,8 @@ def trl_steps(
         cycles: rollout batches with their updates.
         between: called after each with its seconds; the time it takes counts for no one.
     """
+    from transformers import PrinterCallback
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = _trainer(profile, folder, problems, scratch, cycles * profile.updates)
@@ -63,6 +65,7 @@ def trl_steps(
         _lap(trainer, "_generate", clock.laps, "generation")
         _lap(trainer, "_calculate_rewards", clock.laps, "scoring")
         trainer.add_callback(clock)
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
 
 

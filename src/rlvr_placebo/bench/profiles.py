@@ -20,13 +20,15 @@ class Profile:
 
     Attributes:
         name: what it is called on the command line and in the JSON.
-        kind: ``step`` (generation, scoring, updates) or ``generation``.
+        kind: ``step`` (generation, scoring, updates), ``generation``, or ``workers`` (steps in
+            processes of their own at the same time).
         problems: prompts at a time.
         samples: completions of each.
         max_tokens: the longest completion.
         updates: optimizer steps per rollout batch.
         width: hidden size of a model with random weights; 0 is the shipped ``pocket/code-prior``.
         layers: of that model.
+        workers: processes of ``workers``.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Profile:
     updates: int = 1
     width: int = 0
     layers: int = 0
+    workers: int = 1
 
 
 PROFILES: Mapping[str, Profile] = {
@@ -53,16 +56,29 @@ PROFILES: Mapping[str, Profile] = {
 }
 
 
-def find(names: tuple[str, ...]) -> list[Profile]:
-    """The profiles of these names, or all.
+# What doubles, and what it costs: rows, longest completion, width of the model, workers.
+SCALING: Mapping[str, Profile] = {
+    p.name: p
+    for p in (
+        *(Profile(f"rows-{16 * n}", "step", n, 16, 64) for n in (1, 4, 16, 64)),
+        *(Profile(f"length-{n}", "step", 4, 8, n, width=160, layers=4) for n in (32, 128, 512)),
+        *(Profile(f"width-{n}", "step", 8, 8, 64, width=n, layers=4) for n in (96, 192, 384)),
+        *(Profile(f"workers-{n}", "workers", 16, 16, 64, workers=n) for n in (1, 2, 4)),
+    )
+}
+
+
+def find(names: tuple[str, ...], scaling: bool = False) -> list[Profile]:
+    """The profiles of these names, or all, or all that show how cost grows.
 
     Raises:
         PlaceboError: there is none of a name.
     """
+    every = {**PROFILES, **SCALING}
     for name in names:
-        if name not in PROFILES:
-            raise PlaceboError(f"unknown profile {name!r}; {suggest(name, list(PROFILES))}")
-    return [PROFILES[name] for name in names or tuple(PROFILES)]
+        if name not in every:
+            raise PlaceboError(f"unknown profile {name!r}; {suggest(name, list(every))}")
+    return [every[name] for name in names or tuple(SCALING if scaling else PROFILES)]
 
 
 def checkpoint_folder(profile: Profile, scratch: Path) -> Path:

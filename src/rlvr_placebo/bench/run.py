@@ -5,9 +5,12 @@ from __future__ import annotations
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rlvr_placebo.bench.alone import OURS, alone
 from rlvr_placebo.bench.floor import generation_floor, step_floor
 from rlvr_placebo.bench.ours import POOL, Generation, our_steps
 from rlvr_placebo.bench.peer import Continuous, Generate, trl_steps
@@ -29,12 +32,12 @@ def bench(profile: Profile, peer: bool, repeats: int, progress: Progress) -> lis
 
     Returns:
         One entry per comparison: name, our seconds and the peer's (medians), their ratio, the floor
-        and the fraction of it that is reached, repeats, spread.
+        and the fraction of it that is reached, repeats, spread, peak memory of either side alone.
     """
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         folder = checkpoint_folder(profile, scratch)
-        timed = _steps if profile.kind == "step" else _generation
+        timed = {"step": _steps, "generation": _generation, "workers": _workers}[profile.kind]
         return timed(profile, folder, scratch, peer, repeats, progress)
 
 
@@ -59,11 +62,13 @@ def _steps(
         lengths = steps.lengths()
         floor = step_floor(steps.trial.checkpoint.model.architecture, *lengths, profile.updates)
     ours, theirs = ours[WARM_UP:], theirs[WARM_UP:] if peer else []
-    return [
+    entries = [
         _entry(f"{profile.name}/{part}", [o[part] for o in ours],
                [t.get(part, 0.0) for t in theirs], floor.get(part), "TRL")
         for part in ("step", "generation", "scoring", "update")
     ]  # fmt: skip
+    entries[0] |= _memory(profile, "TRL" if peer else None)
+    return entries
 
 
 def _generation(
@@ -85,9 +90,40 @@ def _generation(
     floor = generation_floor(ours.architecture, [len(p) for p in ours.prompts], ours.lengths)
     return [
         _entry(f"{profile.name}/1000 tokens", seconds["ours"], seconds.get(o, []),
-               1000 * floor / tokens, o)
+               1000 * floor / tokens, o) | _memory(profile, o or None)
         for o in ([o.name for o in others] or [""])
     ]  # fmt: skip
+
+
+def _workers(
+    profile: Profile, folder: Path, scratch: Path, peer: bool, repeats: int, progress: Progress
+) -> list[dict[str, Any]]:
+    """Seconds of a step of all workers together: of one, divided by their number."""
+    del folder, scratch
+    step = replace(profile, kind="step")
+    sides = [OURS, "TRL"] if peer else [OURS]
+    seconds: dict[str, list[float]] = {}
+    for side in sides:
+        found = alone(step, side, repeats, profile.workers)
+        seconds[side] = [
+            sum(laps) / profile.workers**2
+            for laps in zip(*(f["seconds"] for f in found), strict=True)
+        ]
+        progress(profile.name, len(seconds), len(sides))
+    return [_entry(f"{profile.name}/step", seconds[OURS], seconds.get("TRL", []), None, "TRL")]
+
+
+@cache
+def _peak(profile: Profile, side: str) -> float:
+    """MB that a process of one side holds at most, loading and one step (or call) included."""
+    return alone(profile, side, 1)[0]["peak_mb"]
+
+
+def _memory(profile: Profile, peer: str | None) -> dict[str, float | None]:
+    return {
+        "peak_mb": _peak(profile, OURS),
+        "peer_peak_mb": _peak(profile, peer) if peer else None,
+    }
 
 
 def _entry(
@@ -107,4 +143,6 @@ def _entry(
         "repeats": len(ours),
         "spread": [min(ours), max(ours)],
         "peer_spread": [min(theirs), max(theirs)] if theirs else None,
+        "peak_mb": None,
+        "peer_peak_mb": None,
     }

@@ -14,7 +14,9 @@ class Bench:
     """Time training steps and generation, beside a peer and the arithmetic they need."""
 
     profiles: tuple[str, ...] = ()
-    """What to time (step-8, step-1, step-1m, step-5m, generation-64, …); by default all."""
+    """What to time: step-8, step-1, step-1m, step-5m, generation-64 …; by default all of these."""
+    scaling: bool = False
+    """Time how a step grows with rows, length, width of the model and workers, instead."""
     peer: Literal["trl", "none"] = "none"
     """Time TRL and transformers too, in turns with ours."""
     repeats: int = 5
@@ -34,7 +36,7 @@ class Bench:
         settle()
         if self.repeats < 1:
             raise PlaceboError("bench: --repeats must be 1 or more")
-        profiles = find(self.profiles)
+        profiles = find(self.profiles, self.scaling)
         versions = {"trl": trl_version()} if self.peer == "trl" else {}
         entries = []
         with Display(0) as display:

@@ -175,7 +175,7 @@ def print_bench(entries: Sequence[Mapping[str, Any]]) -> None:
     """Print medians of both sides, the ratio, and how near the floor is."""
     table = _table("seconds, medians")
     table.add_column("what", overflow="fold", max_width=28)
-    for name in ("ours", "peer", "ratio", "of the floor", "spread"):
+    for name in ("ours", "peer", "ratio", "of the floor", "spread", "MB", "peer MB"):
         table.add_column(name, justify="right", no_wrap=True)
     for e in entries:
         spread = f"{e['spread'][0]:.3f}–{e['spread'][1]:.3f}"
@@ -184,6 +184,7 @@ def print_bench(entries: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(
             e["name"] + peer, f"{e['seconds']:.3f}", _number(e["peer_seconds"], ".3f"),
             _number(e["ratio"], ".2f"), near, spread,
+            _number(e["peak_mb"], ".0f"), _number(e["peer_peak_mb"], ".0f"),
         )  # fmt: skip
     console = for_tables()
     console.print(table)

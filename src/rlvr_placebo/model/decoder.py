@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,34 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x / √(mean(x²) + ε) · weight``."""
-        return functional.rms_norm(x, x.shape[-1:], self.weight, self.eps)
+        if torch.is_grad_enabled():
+            return _Normed.apply(x, self.weight, self.eps)
+        return x * _inverse_size(x, self.eps) * self.weight
+
+
+def _inverse_size(x: Tensor, eps: float) -> Tensor:
+    """``1 / √(mean(x²) + ε)`` over the last dimension, which is kept."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return norm.mul_(norm).mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
+
+
+class _Normed(torch.autograd.Function):
+    """RMSNorm whose backward pass goes through memory half as often as torch's on the CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:  # noqa: ANN401
+        inverse = _inverse_size(x, eps)
+        unit = x * inverse
+        ctx.save_for_backward(unit, inverse, weight)
+        return unit * weight
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: ANN401
+        unit, inverse, weight = ctx.saved_tensors
+        pulled = grads[0] * unit
+        along = torch.linalg.vecdot(pulled, weight)[..., None].mul_(-1 / unit.shape[-1])
+        grad_x = torch.addcmul(grads[0] * weight, unit, along).mul_(inverse)
+        return grad_x, pulled.flatten(0, -2).sum(0), None
 
 
 class Attention(nn.Module):

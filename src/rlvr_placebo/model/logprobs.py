@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.model.packing import Packed, TokenRows
@@ -37,8 +38,10 @@ def completion_logprobs(model: Decoder, rows: TokenRows, temperature: float) -> 
         packed.targets_M,
         1.0 / temperature,
     )
-    mask_BC = rows.completion_mask()
-    return chosen_M.new_zeros(mask_BC.shape).masked_scatter(mask_BC, chosen_M)
+    mask_BC = packed.rows.completion_mask()
+    laid_BC = chosen_M.new_zeros(mask_BC.shape).masked_scatter(mask_BC, chosen_M)
+    wanting = rows.completions_BC.shape[1] - mask_BC.shape[1]
+    return functional.pad(laid_BC.index_select(0, packed.order_B.argsort()), (0, wanting))
 
 
 class _Chosen(torch.autograd.Function):
@@ -70,13 +73,13 @@ class _Chosen(torch.autograd.Function):
         return chosen_M
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:  # noqa: ANN401
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:  # noqa: ANN401
         """``∂ log p(v) / ∂ logits = 1[v] − p``, summed over the tokens that a row predicts."""
         hidden_SD, head_VD, source_M, targets_M = ctx.saved_tensors
         grad_M = grads[0] * ctx.coldness
         total_S = grad_M.new_zeros(len(hidden_SD)).index_add_(0, source_M, grad_M)
         head_DV = head_VD.t().contiguous()
-        grad_SD, grad_VD = torch.empty_like(hidden_SD), torch.zeros_like(head_VD)
+        grad_SD, grad_VD = torch.empty_like(hidden_SD), None
         for place, members in _chunks(hidden_SD, head_VD, source_M):
             kept, ctx.kept = ctx.kept, None
             logprobs = _logprobs(hidden_SD[place], head_VD, ctx.coldness) if kept is None else kept
@@ -84,7 +87,10 @@ class _Chosen(torch.autograd.Function):
             where = (source_M[members] - place.start) * len(head_VD) + targets_M[members]
             grad_SV.view(-1).index_add_(0, where, grad_M[members])
             grad_SD[place] = product(grad_SV, head_DV)
-            grad_VD += product(grad_SV.t(), hidden_SD[place].t())
+            if grad_VD is None:
+                grad_VD = product(grad_SV.t(), hidden_SD[place].t())
+            else:  # in place: a second vocabulary × hidden would be the largest array of all
+                grad_VD.addmm_(grad_SV.t(), hidden_SD[place])
         return grad_SD, grad_VD, None, None, None
 
 

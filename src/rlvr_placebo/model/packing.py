@@ -1,8 +1,8 @@
 """Prompts and completions in one row of tokens: each prompt once, and no padding.
 
 The learner's forward pass works on N tokens in a row: those of P prompts, then those of B
-completions. Only attention knows where one ends: it spreads them out, lets a completion read the
-keys of its prompt, and gathers what comes out.
+completions, the short ones first. Only attention knows where one ends: it spreads them out, those
+of like length together, lets a completion read the keys of its prompt, and gathers what comes out.
 
 Shapes: P prompts of up to T tokens, B completions of up to C, H heads, K key-value heads, E head
 dimension, N tokens in all.
@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from rlvr_placebo.model.decoder import causal_attention
 from rlvr_placebo.model.products import rounded
+
+WORTH = 1 << 15  # pairs of tokens whose attention takes as long as one more call of it
 
 
 class TokenRows(NamedTuple):
@@ -63,6 +66,8 @@ class Packed:
     The last token of a completion is not among them: nothing is predicted from it.
 
     Attributes:
+        rows: the rows in the order in which they are laid out.
+        order_B: which of the given rows each of them is.
         tokens_1N: token ids.
         positions_1N: positions in their own rows.
         scored_S: places of the N whose hidden state predicts a completion token; both N and S are
@@ -73,20 +78,20 @@ class Packed:
 
     def __init__(self, rows: TokenRows) -> None:
         """Lay out the tokens of ``rows``."""
+        self.order_B = rows.completions_B.argsort(stable=True)
+        self.rows = rows = rows.select(self.order_B)
         prompts, longest = rows.prompts_PT.shape
         inputs_B = (rows.completions_B - 1).clamp(min=0)
-        self._width = int(inputs_B.max())
+        width = int(inputs_B.max())
         in_prompt = torch.arange(longest) < rows.prompts_P[:, None]
-        in_completion = torch.arange(self._width) < inputs_B[:, None]
+        in_completion = torch.arange(width) < inputs_B[:, None]
         self._prompts = Layout(in_prompt)
-        self._completions = Layout(in_completion)
-        self._prompt_B = rows.prompt_B
-        self._mask = self._attention_mask(rows)
+        self._parts = [_Part(rows, start, stop) for start, stop in cuts(inputs_B, longest)]
         begins_B = rows.prompts_P[rows.prompt_B]
         positions_PT = torch.arange(longest).expand(prompts, -1)
-        positions_BC = begins_B[:, None] + torch.arange(self._width)
-        cut_BC = rows.completions_BC[:, : self._width]
-        first, count = self._prompts.count, self._prompts.count + self._completions.count
+        positions_BC = begins_B[:, None] + torch.arange(width)
+        cut_BC = rows.completions_BC[:, :width]
+        first, count = self._prompts.count, self._prompts.count + int(inputs_B.sum())
         self._filling = rounded(count) - count
         tokens_N = torch.cat((rows.prompts_PT[in_prompt], cut_BC[in_completion]))
         positions_N = torch.cat((positions_PT[in_prompt], positions_BC[in_completion]))
@@ -102,37 +107,72 @@ class Packed:
         self.source_M = source_BC[mask_BC]
         self.targets_M = rows.completions_BC[mask_BC]
 
-    def _attention_mask(self, rows: TokenRows) -> Tensor:
-        """0 where a completion's token may look, −∞ elsewhere: ``[B, 1, C, T + C]``."""
-        longest, width = rows.prompts_PT.shape[1], self._width
-        padding_PT = torch.arange(longest) >= rows.prompts_P[:, None]
-        mask = torch.zeros((len(rows.prompt_B), 1, width, longest + width))
-        mask[..., :longest].masked_fill_(padding_PT[rows.prompt_B][:, None, None], -torch.inf)
-        mask[..., longest:] = torch.full((width, width), -torch.inf).triu(1)
-        return mask
-
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of every token to its own prompt and completion; see ``decoder.Attend``."""
         heads, kv = query.shape[1], key.shape[1]
         parts = [x[0].transpose(0, 1) for x in (query, key, value)]
         joint_NHE = torch.cat(parts, 1)  # moved as one
-        counts = (self._prompts.count, self._completions.count, self._filling)
-        prompt, completion, filling = joint_NHE.split(counts)
+        counts = (self._prompts.count, *(part.layout.count for part in self._parts), self._filling)
+        prompt, *completions, filling = joint_NHE.split(counts)
         q, k, v = self._prompts.spread(prompt).transpose(1, 2).split((heads, kv, kv), 1)
-        out = self._prompts.gather(causal_attention(layer, q, k, v).transpose(1, 2))
-        if self._width:
-            q, own, said = self._completions.spread(completion).transpose(1, 2).split(
-                (heads, kv, kv), 1
-            )  # fmt: skip
-            keys = torch.cat((k.index_select(0, self._prompt_B), own), 2)
-            values = torch.cat((v.index_select(0, self._prompt_B), said), 2)
+        outs = [self._prompts.gather(causal_attention(layer, q, k, v).transpose(1, 2))]
+        for part, completion in zip(self._parts, completions, strict=True):
+            spread = part.layout.spread(completion).transpose(1, 2)
+            asking, own, said = spread.split((heads, kv, kv), 1)
+            keys = torch.cat((k.index_select(0, part.prompt_B), own), 2)
+            values = torch.cat((v.index_select(0, part.prompt_B), said), 2)
+            mask = part.mask.to(q.dtype)
             found = functional.scaled_dot_product_attention(
-                q, keys, values, attn_mask=self._mask.to(q.dtype), enable_gqa=heads != kv
+                asking, keys, values, attn_mask=mask, enable_gqa=heads != kv
             )
-            out = torch.cat((out, self._completions.gather(found.transpose(1, 2))))
-        if self._filling:
-            out = torch.cat((out, filling[:, :heads]))
-        return out.transpose(0, 1)[None]
+            outs.append(part.layout.gather(found.transpose(1, 2)))
+        return torch.cat((*outs, filling[:, :heads])).transpose(0, 1)[None]
+
+
+class _Part:
+    """Completions of like length, spread out together.
+
+    Attributes:
+        layout: of their tokens.
+        prompt_B: which prompt each stands behind.
+        mask: 0 where a token may look, −∞ elsewhere: ``[B, 1, C, T + C]``.
+    """
+
+    def __init__(self, rows: TokenRows, start: int, stop: int) -> None:
+        """Take rows ``start`` to ``stop``."""
+        inputs_B = rows.completions_B[start:stop] - 1
+        longest, width = rows.prompts_PT.shape[1], int(inputs_B.max())
+        self.layout = Layout(torch.arange(width) < inputs_B[:, None])
+        self.prompt_B = rows.prompt_B[start:stop]
+        padding_PT = torch.arange(longest) >= rows.prompts_P[:, None]
+        self.mask = torch.zeros((stop - start, 1, width, longest + width))
+        self.mask[..., :longest].masked_fill_(padding_PT[self.prompt_B][:, None, None], -torch.inf)
+        self.mask[..., longest:] = torch.full((width, width), -torch.inf).triu(1)
+
+
+def cuts(lengths_B: Tensor, prompt: int) -> list[tuple[int, int]]:
+    """Where to cut rows, sorted by length, so that little attention is spent on padding.
+
+    Args:
+        lengths_B: ascending lengths; rows of length 0 are left out.
+        prompt: tokens of the longest prompt.
+
+    Returns:
+        Slices of rows: a further cut would save fewer than :data:`WORTH` pairs of tokens.
+    """
+    lengths = lengths_B.numpy()
+    pairs = lengths * (prompt + lengths)  # of one row, padded to this length
+
+    def cut(start: int, stop: int) -> list[tuple[int, int]]:
+        rows = np.arange(start, stop)
+        saved = (rows - start) * (pairs[stop - 1] - pairs[rows - 1]) if stop - start > 1 else [0]
+        best = int(np.argmax(saved))
+        if saved[best] < WORTH:
+            return [(start, stop)]
+        return cut(start, start + best) + cut(start + best, stop)
+
+    first = int(np.count_nonzero(lengths == 0))
+    return cut(first, len(lengths)) if first < len(lengths) else []
 
 
 class Layout:

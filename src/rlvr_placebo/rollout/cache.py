@@ -47,6 +47,7 @@ class Cache:
             repeats: query heads of each key-value head.
         """
         prompts, heads, longest, size = keys[0].shape
+        self._zero = keys[0].new_zeros(1)
         self._prompt_keys = [k.transpose(2, 3).contiguous() for k in keys]
         self._prompt_values = [v.contiguous() for v in values]
         padding_PT = torch.arange(longest) >= lengths_P[:, None]
@@ -86,18 +87,23 @@ class Cache:
         keys, values = self._keys[layer], self._values[layer]
         keys[..., self.written] = key[:, :, 0]
         values[:, :, self.written] = value[:, :, 0]
-        query_BKRE = (query * size**-0.5).reshape(rows, keys.shape[1], -1, size)
-        own = torch.matmul(query_BKRE, keys[..., :filled])
+        query_BKRE = query.reshape(rows, keys.shape[1], -1, size)
+        scale, prompt_keys = size**-0.5, self._prompt_keys[layer].flatten(0, 1)
+        own = torch.baddbmm(
+            self._zero, query_BKRE.flatten(0, 1), keys[..., :filled].flatten(0, 1), alpha=scale
+        ).view(rows, -1, heads // keys.shape[1], filled)
         shared = self._apart(
-            torch.baddbmm(
-                self._hidden, self._together(query_BKRE), self._prompt_keys[layer].flatten(0, 1)
-            )
+            torch.baddbmm(self._hidden, self._together(query_BKRE), prompt_keys, alpha=scale)
         )
         slots = shared.shape[-1]
         weights = torch.cat((shared, own), -1).softmax(-1)
         said = self._together(weights[..., :slots]).bmm(self._prompt_values[layer].flatten(0, 1))
-        out = self._apart(said) + torch.matmul(weights[..., slots:], values[:, :, :filled])
-        return out.reshape(rows, heads, 1, size)
+        out = torch.baddbmm(
+            self._apart(said).flatten(0, 1),
+            weights[..., slots:].flatten(0, 1),
+            values[:, :, :filled].flatten(0, 1),
+        )
+        return out.view(rows, heads, 1, size)
 
     def _together(self, x_BKRE: Tensor) -> Tensor:
         """``[B, K, R, E]`` to ``[P · K, places · R, E]``; places without a row hold zeros."""
