@@ -62,7 +62,7 @@ def one(way: str, count: int, tokens: int, micro: int) -> dict[str, float]:
     )  # fmt: skip
     batch = Batch(
         rows, torch.full((count, tokens), -12.0), torch.ones((count, tokens), dtype=torch.bool),
-        torch.linspace(-1, 1, count), torch.zeros(count, dtype=torch.long),
+        torch.linspace(-1, 1, count),
     )  # fmt: skip
     config = replace(OptimizerConfig(), minibatches=1, micro_tokens=micro)
     learner = Learner(model, LossConfig(), config, 1.0, tokens)

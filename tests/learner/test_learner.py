@@ -115,7 +115,7 @@ def test_minibatches_hold_every_row_once_and_groups_together(shipped):
         seen = torch.cat([p.advantages_B for p in parts]).sort().values
         assert torch.equal(seen, batch.advantages_B.sort().values)
     whole_groups = list(batch.minibatches(5, np.random.default_rng(1)))
-    assert all(len(p.groups_B.unique()) == 1 for p in whole_groups)
+    assert all(len(p.rows.prompts_P) == 1 for p in whole_groups)
 
 
 def test_micro_batches_respect_their_budget(shipped):

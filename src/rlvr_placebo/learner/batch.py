@@ -26,14 +26,12 @@ class Batch:
         rollout_logprobs_BC: as sampled.
         mask_BC: which completion tokens count in the loss.
         advantages_B: float32.
-        groups_B: index of each row's group.
     """
 
     rows: TokenRows
     rollout_logprobs_BC: Tensor
     mask_BC: Tensor
     advantages_B: Tensor
-    groups_B: Tensor
 
     def __len__(self) -> int:
         """Number of rows B."""
@@ -48,13 +46,12 @@ class Batch:
             self.rollout_logprobs_BC[index, :length],
             self.mask_BC[index, :length],
             self.advantages_B[index],
-            self.groups_B[index],
         )
 
     def minibatches(self, count: int, rng: np.random.Generator) -> Iterator[Batch]:
         """Split into ``count`` parts of nearly equal size, groups in random order but together."""
-        order = rng.permutation(int(self.groups_B.max()) + 1)
-        rows = np.concatenate([np.flatnonzero(self.groups_B.numpy() == g) for g in order])
+        order = rng.permutation(len(self.rows.prompts_P))
+        rows = np.concatenate([np.flatnonzero(self.rows.prompt_B.numpy() == g) for g in order])
         for part in np.array_split(rows, count):
             yield self.select(torch.from_numpy(part))
 
@@ -93,21 +90,18 @@ def make_batch(groups: Sequence[Group], advantage: str) -> Batch:
     prompts_PT = np.zeros((len(groups), prompts_P.max()), dtype=np.int64)
     for p, group in enumerate(groups):
         prompts_PT[p, : prompts_P[p]] = group.prompt
-    groups_B = torch.from_numpy(
-        np.repeat(np.arange(len(groups)), [len(g.rollouts) for g in groups])
-    )
+    prompt_B = np.repeat(np.arange(len(groups)), [len(g.rollouts) for g in groups])
     return Batch(
         TokenRows(
             torch.from_numpy(prompts_PT),
             torch.from_numpy(prompts_P),
             torch.from_numpy(completions_BC),
             torch.from_numpy(lengths),
-            groups_B,
+            torch.from_numpy(prompt_B),
         ),
         torch.from_numpy(logprobs_BC),
         torch.from_numpy(mask_BC),
         torch.from_numpy(advantages_B.astype(np.float32)),
-        groups_B,
     )
 
 

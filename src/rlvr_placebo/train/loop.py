@@ -54,6 +54,7 @@ def run(
             directory.must_be_whole()
             (out / STATE).unlink(missing_ok=True)
             return directory
+        watch.say(f"memory: {trial.needs}")
         write_json(out / "environment.json", environment())
         done = restore(directory, trial.learner)
         if done < 1:

@@ -37,6 +37,14 @@ class Needs:
         """The peak: generation and update do not happen at once."""
         return PROCESS + self.weights + max(self.rollout, self.update)
 
+    def __str__(self) -> str:
+        """In one line."""
+        return (
+            f"about {_gigabytes(self.total)} (weights, gradients and moments "
+            f"{_gigabytes(self.weights)}, generation {_gigabytes(self.rollout)}, update "
+            f"{_gigabytes(self.update)})"
+        )
+
 
 def needs(
     config: RunConfig, a: Architecture, parameters: int, prompts: Sequence[Sequence[int]]
@@ -53,9 +61,9 @@ def needs(
     copies = 2 + moments + (config.loss.kl != 0)  # weights, gradients, moments, the reference
     longest = max(map(len, prompts))
     room = max(config.rollout.max_tokens, config.evaluation.max_tokens)
-    rows = min(config.rollout.max_rows, config.rollout.problems * config.rollout.samples)
+    rows = config.rollout.max_rows  # so many at once, where not in training then in evaluation
     kept = 2 * a.layers * a.kv_heads * a.head_dim * FLOAT
-    cache = kept * (rows * room + config.rollout.problems * longest)
+    cache = kept * rows * (room + longest)  # at worst every row has a prompt of its own
     logits = 6 * rows * a.vocab_size * FLOAT  # with what the sampler makes of them
     return Needs(parameters * FLOAT * copies, 2 * cache + logits, _update(config, a, longest))
 
@@ -90,9 +98,7 @@ def check_memory(config: RunConfig, need: Needs) -> None:
     if PROCESS + need.weights > free:
         advice = "take a smaller model"
     raise PlaceboError(
-        f"memory: {config.model} needs about {_gigabytes(need.total)} (weights, gradients and "
-        f"moments {_gigabytes(need.weights)}, generation {_gigabytes(need.rollout)}, update "
-        f"{_gigabytes(need.update)}), and {_gigabytes(free)} are free; {advice}"
+        f"memory: {config.model} needs {need}, and {_gigabytes(free)} are free; {advice}"
     )
 
 

@@ -40,7 +40,7 @@ from rlvr_placebo.text.problems import content_hash, load_problems
 from rlvr_placebo.text.templates import Template, get_template, render
 from rlvr_placebo.text.tokenizer import Tokenizer
 from rlvr_placebo.train.config import RunConfig
-from rlvr_placebo.train.memory import check_memory, needs
+from rlvr_placebo.train.memory import Needs, check_memory, needs
 from rlvr_placebo.train.preflight import check_fit, check_pool, static_warnings
 from rlvr_placebo.verify.judge import VERSION
 
@@ -62,6 +62,7 @@ class Trial:
 
     config: RunConfig
     checkpoint: Checkpoint
+    needs: Needs
     engine: NativeEngine
     learner: Learner
     reward: Reward
@@ -212,10 +213,12 @@ def prepare(config: RunConfig) -> Trial:
     rollout = config.rollout
     asked = [*found.prompts.values(), *(p for b in found.benchmarks for p in b.prompts)]
     count = sum(p.numel() for p in model.parameters())
-    check_memory(config, needs(config, model.architecture, count, asked))
+    need = needs(config, model.architecture, count, asked)
+    check_memory(config, need)
     return Trial(
         config=config,
         checkpoint=checkpoint,
+        needs=need,
         engine=NativeEngine(model, tokenizer, rollout.max_rows),
         learner=Learner(
             model, config.loss, config.optimizer, rollout.temperature, rollout.max_tokens

@@ -18,6 +18,9 @@ class Watch(Protocol):
     def evaluated(self, step: int, summary: Sequence[Mapping[str, Any]]) -> None:
         """An evaluation ended."""
 
+    def say(self, line: str) -> None:
+        """Something to know before long work starts."""
+
     def warn(self, line: str) -> None:
         """Something a researcher should hear, once."""
 
@@ -32,6 +35,9 @@ class Silent:
         """Say nothing."""
 
     def evaluated(self, step: int, summary: Sequence[Mapping[str, Any]]) -> None:
+        """Say nothing."""
+
+    def say(self, line: str) -> None:
         """Say nothing."""
 
     def warn(self, line: str) -> None:
