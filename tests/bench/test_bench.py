@@ -25,12 +25,18 @@ def test_the_floor_counts_the_products_of_the_least_work(monkeypatch):
     attention = (
         4 * 3 * 48 * (32 * 33 // 2 + 16 * 17 // 2 + 2 * (15 * 32 + 120) + 2 * (15 * 16 + 120)) / 2
     )  # of 2 · rows · inner · outer operations, one second each half
-    found = floor.step_floor(a, prompts, completions, updates=1)
-    decoded = 15 * 16  # 4 rows count as 16: products are timed at multiples of it
-    generation = 48 * per_token + 16 * head + decoded * (per_token + head) + attention
+    found = floor.step_floor(a, prompts, completions, completions, updates=1)
+    decoded = 15 * 4
+    generation = 48 * per_token + 4 * head + decoded * (per_token + head) + attention
     assert found["generation"] == pytest.approx(generation)
-    update = 3 * (112 * per_token + 64 * head) + 3 * attention  # 48 + 60 tokens, 62 scored rows
+    # 48 + 60 tokens; 62 rows are scored, and count as 64: shapes are timed at multiples of 4
+    update = 3 * (108 * per_token + 64 * head) + 3 * attention
     assert found["update"] == pytest.approx(update)
+    # what has no advantage costs no update; where all of a group have none, nor does its prompt
+    less = floor.step_floor(a, prompts, completions, [[16], []], updates=1)
+    assert less["generation"] == pytest.approx(generation)
+    own = 4 * 3 * 48 * (32 * 33 // 2 + 15 * 32 + 120) / 2
+    assert less["update"] == pytest.approx(3 * (48 * per_token + 16 * head) + 3 * own)
 
 
 @pytest.mark.parametrize("profile", [TINY, replace(TINY, width=64, layers=1, name="wide"),

@@ -121,16 +121,27 @@ def test_memory_is_bounded():
     assert "MemoryError" in ended.stderr
 
 
-def test_a_child_that_dies_costs_one_question():
+def test_a_child_that_dies_is_asked_again_once():
     solver = Solver(seconds=60)
     assert solver("x+1", "1+x").correct is True
     os.kill(solver._child, signal.SIGKILL)  # idle: no question is lost, none is mixed up
     time.sleep(0.2)
     assert [solver("x+3", f"{k}+x").correct for k in (3, 4, 3)] == [True, False, True]
     assert [solver("x+5", f"{k}+x").correct for k in (4, 5)] == [False, True]
-    killer = threading.Timer(1.0, lambda: os.kill(solver._child, signal.SIGKILL))
-    killer.start()
+    killer = threading.Timer(0.3, lambda: os.kill(solver._child, signal.SIGKILL))
+    killer.start()  # in the middle of one that takes a second or two
+    assert solver("(x+y+z+1)^{14}", "(x+y+z+1)^{14}+1").correct is False
+    over = threading.Event()
+
+    def kill():
+        while not over.wait(1.0):
+            os.kill(solver._child, signal.SIGKILL)
+
+    killing = threading.Thread(target=kill)
+    killing.start()
     finding = solver("7", "5^{(5^{(5^{(5^{5})})}-4)} + 2")
+    over.set()
+    killing.join()
     assert (finding.correct, finding.status) == (None, Status.ERROR)
     assert solver("x+2", "2+x").correct is True
     solver.close()

@@ -1,9 +1,10 @@
-"""The floor: seconds that the matrix products of the least work take by themselves.
+"""The floor: seconds that ``torch.mm`` takes for the matrix products of the least work.
 
-The least work reads each prompt once for its whole group, pads nothing, scores nothing twice. Each
-product is timed alone, at the shape at which it occurs, in the same run as what is compared to it.
-Element-wise work, sampling and memory traffic between products count nothing here: no program can
-reach the floor.
+The least work reads each prompt once for its whole group, pads nothing, scores nothing twice, and
+updates on nothing whose advantage is 0. Each product of a linear map is timed alone, at the shape
+at which it occurs, in the same run as what is compared to it; those of attention are counted at the
+rate of a large one, which they do not reach. Element-wise work, sampling and memory traffic count
+nothing. A part whose products are done by a faster library than ``torch.mm`` asks can lie below it.
 """
 
 from __future__ import annotations
@@ -19,26 +20,30 @@ from rlvr_placebo.model.architecture import Architecture
 from rlvr_placebo.model.products import round_up
 
 REPEATS = 15
-GRAIN = 16  # numbers of rows are rounded up to a multiple of it, to time fewer shapes
+GRAIN = 4  # numbers of rows are rounded up to a multiple of it, to time fewer shapes
 
 
 def step_floor(
-    a: Architecture, prompts: Sequence[int], completions: Sequence[Sequence[int]], updates: int
-) -> dict[str, float]:
+    a: Architecture, prompts: Sequence[int], completions: Sequence[Sequence[int]],
+    taught: Sequence[Sequence[int]], updates: int,
+) -> dict[str, float]:  # fmt: skip
     """Seconds of the products of one step.
 
     Args:
         a: the model.
         prompts: tokens of each prompt.
         completions: tokens of each completion, by prompt.
+        taught: of those that have an advantage, by prompt.
         updates: optimizer steps.
     """
     generation = generation_floor(a, prompts, completions)
-    inputs = sum(prompts) + sum(n - 1 for group in completions for n in group)
-    scored = len(prompts) + sum(n - 1 for group in completions for n in group)
+    asked = [n for n, group in zip(prompts, taught, strict=True) if group]
+    learnt = [group for group in taught if group]
+    inputs = sum(asked) + sum(n - 1 for group in learnt for n in group)
+    scored = len(asked) + sum(n - 1 for group in learnt for n in group)
     each = -(-inputs // updates)
     update = updates * (_layers(a, each, True) + _product(-(-scored // updates), *_head(a), True))
-    update += 3 * _attention(a, prompts, completions)
+    update += 3 * _attention(a, asked, learnt)
     return {"generation": generation, "update": update, "step": generation + update}
 
 
@@ -55,12 +60,11 @@ def generation_floor(
 
 
 def _layers(a: Architecture, rows: int, backward: bool) -> float:
-    """Seconds of all linear maps of all layers, but for the head."""
+    """Seconds of all linear maps of all layers, but for the head; maps of one input as one."""
     queries, keys = a.heads * a.head_dim, a.kv_heads * a.head_dim
     shapes = [
-        (a.hidden_size, queries), (a.hidden_size, keys), (a.hidden_size, keys),
-        (queries, a.hidden_size), (a.hidden_size, a.intermediate_size),
-        (a.hidden_size, a.intermediate_size), (a.intermediate_size, a.hidden_size),
+        (a.hidden_size, queries + 2 * keys), (queries, a.hidden_size),
+        (a.hidden_size, 2 * a.intermediate_size), (a.intermediate_size, a.hidden_size),
     ]  # fmt: skip
     return a.layers * sum(_product(rows, *shape, backward) for shape in shapes)
 
@@ -95,7 +99,7 @@ def _attention(
     pairs = sum(p * (p + 1) // 2 for p in prompts)
     for prompt, group in zip(prompts, completions, strict=True):
         pairs += sum((n - 1) * prompt + n * (n - 1) // 2 for n in group)
-    rows = 64 * GRAIN
+    rows = 1024
     work = 2 * rows * a.hidden_size * a.heads * a.head_dim
     rate = work / _timed(rows, a.hidden_size, a.heads * a.head_dim)
     return 4 * a.layers * a.heads * a.head_dim * pairs / rate

@@ -50,17 +50,20 @@ class Steps:
         with claim(self._out, self.trial.document, resume=False) as self._directory:
             yield self
 
-    def lengths(self) -> tuple[list[int], list[list[int]]]:
-        """Tokens of the last step's prompts and completions."""
+    def lengths(self) -> tuple[list[int], list[list[int]], list[list[int]]]:
+        """Tokens of the last step's prompts, completions, and those that have an advantage."""
         path = self._out / f"rollouts/step-{self._done:06d}.parquet"
         import pyarrow.parquet as pq
 
-        rows = pq.read_table(path, columns=["group", "prompt", "tokens"]).to_pylist()
+        rows = pq.read_table(path, columns=["group", "prompt", "tokens", "advantage"]).to_pylist()
         prompts: dict[int, int] = {row["group"]: len(row["prompt"]) for row in rows}
         completions: dict[int, list[int]] = {group: [] for group in prompts}
+        taught: dict[int, list[int]] = {group: [] for group in prompts}
         for row in rows:
             completions[row["group"]].append(len(row["tokens"]))
-        return list(prompts.values()), list(completions.values())
+            if row["advantage"] != 0:
+                taught[row["group"]].append(len(row["tokens"]))
+        return list(prompts.values()), list(completions.values()), list(taught.values())
 
 
 def our_steps(profile: Profile, folder: Path, scratch: Path) -> Steps:

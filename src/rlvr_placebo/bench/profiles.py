@@ -72,13 +72,15 @@ def find(names: tuple[str, ...], scaling: bool = False) -> list[Profile]:
     """The profiles of these names, or all, or all that show how cost grows.
 
     Raises:
-        PlaceboError: there is none of a name.
+        PlaceboError: there is none of a name, or names and ``scaling`` are given.
     """
     every = {**PROFILES, **SCALING}
     for name in names:
         if name not in every:
             raise PlaceboError(f"unknown profile {name!r}; {suggest(name, list(every))}")
-    return [every[name] for name in names or tuple(SCALING if scaling else PROFILES)]
+    if names and scaling:
+        raise PlaceboError("bench: --scaling has its own profiles; give it or --profiles, not both")
+    return [every[name] for name in dict.fromkeys(names or (SCALING if scaling else PROFILES))]
 
 
 def checkpoint_folder(profile: Profile, scratch: Path) -> Path:

@@ -50,6 +50,12 @@ def _run(given: list[str]) -> int:
     except OSError as error:
         print(f"placebo: {error}", file=sys.stderr)
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or "can't allocate memory" in str(error)):
+            raise
+        print("placebo: out of memory; lower rollout.max_rows or optimizer.micro_tokens",
+              file=sys.stderr)  # fmt: skip
+        return 1
     except KeyboardInterrupt:
         print(f"placebo: {INTERRUPTED}", file=sys.stderr)
         return 130

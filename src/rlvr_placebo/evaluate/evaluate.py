@@ -68,6 +68,7 @@ def evaluate(
                 for p, group in enumerate(groups)
                 for i, completion in enumerate(group)
             ]
+        progress(before + len(rows), total)
         return pa.Table.from_pylist(rows, schema=_schema())
 
     parts: list[pa.Table] = []
@@ -75,10 +76,10 @@ def evaluate(
     for decoding in contract.decodings:
         size = max(1, BLOCK // decoding.samples)
         for start in range(0, len(problems), size):
-            name = f"{digest(contract.as_dict())}-{decoding.temperature:g}-{start:06d}.parquet"
+            block = f"{decoding.temperature!r}-{start:06d}-{size}"
+            name = f"{digest(contract.as_dict())}-{block}.parquet"
             work = partial(make, decoding, slice(start, start + size))
             parts.append(kept(scratch and scratch / name, _schema(), work))
-            progress(sum(p.num_rows for p in parts), total)
     return pa.concat_tables(parts).combine_chunks()
 
 

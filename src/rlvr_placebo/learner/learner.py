@@ -232,8 +232,8 @@ class _Totals:
             "updates": len(self.updates),
             "tokens": tokens,
             # Before the first update the learner and the engine hold the same weights: what they
-            # differ by, on the tokens of the first minibatch, is the mismatch between their two
-            # ways of computing.
+            # differ by, on the tokens of the first minibatch that were scored (without a KL
+            # penalty those with an advantage), is the mismatch of their two ways of computing.
             "mismatch/max_logprob_difference": first["max_logprob_difference"],
             "mismatch/mean_logprob_difference": _ratio(
                 first["logprob_difference"], first["scored"]

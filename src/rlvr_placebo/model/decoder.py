@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -67,12 +68,13 @@ class _Normed(torch.autograd.Function):
         return unit * weight
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: ANN401
         unit, inverse, weight = ctx.saved_tensors
         pulled = grads[0] * unit
         along = torch.linalg.vecdot(pulled, weight)[..., None].mul_(-1 / unit.shape[-1])
         grad_x = torch.addcmul(grads[0] * weight, unit, along).mul_(inverse)
-        return grad_x, pulled.flatten(0, -2).sum(0), None
+        return grad_x, pulled.reshape(-1, len(weight)).sum(0), None
 
 
 class Attention(nn.Module):

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from rlvr_placebo.model.decoder import Decoder
-from rlvr_placebo.model.packing import Packed, TokenRows
+from rlvr_placebo.model.packing import Packed, TokenRows, take
 from rlvr_placebo.model.products import product
 
 CHUNK = 1 << 22  # logits held at a time: 16 MiB of float32
@@ -32,7 +33,7 @@ def completion_logprobs(model: Decoder, rows: TokenRows, temperature: float) -> 
     packed = Packed(rows)
     hidden_ND = model(packed.tokens_1N, packed.positions_1N, packed.attend)[0]
     chosen_M = _Chosen.apply(
-        hidden_ND.index_select(0, packed.scored_S),
+        take(hidden_ND, packed.scored_S),
         model.head,
         packed.source_M,
         packed.targets_M,
@@ -73,6 +74,7 @@ class _Chosen(torch.autograd.Function):
         return chosen_M
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:  # noqa: ANN401
         """``∂ log p(v) / ∂ logits = 1[v] − p``, summed over the tokens that a row predicts."""
         hidden_SD, head_VD, source_M, targets_M = ctx.saved_tensors

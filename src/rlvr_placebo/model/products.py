@@ -21,7 +21,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from rlvr_placebo.core.errors import PlaceboError
 
 SMALL = 1 << 20  # multiplications below which the call of oneDNN costs more than it saves
 GRAIN = 128  # rows
@@ -30,10 +33,16 @@ EXACT = 192  # sums no longer than this have the same bytes in both libraries (s
 
 @cache
 def library() -> str:
-    """``onednn`` where it is there, works and is the faster one; else ``torch``."""
+    """``onednn`` where it is there, works and is the faster one; else ``torch``.
+
+    Raises:
+        PlaceboError: ``PLACEBO_PRODUCTS`` is neither.
+    """
     chosen = os.environ.get("PLACEBO_PRODUCTS", "")
     if chosen in ("torch", "onednn"):
         return chosen
+    if chosen:
+        raise PlaceboError(f"PLACEBO_PRODUCTS={chosen}: must be torch or onednn, or not set")
     try:
         about = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -97,14 +106,15 @@ class _Linear(torch.autograd.Function):
         return product(x, weight, bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # noqa: ANN401
         x, weight = ctx.saved_tensors
         grad = grads[0].contiguous()
         wanted = ctx.needs_input_grad
-        rows = grad.flatten(0, -2)
+        rows = grad.reshape(-1, grad.shape[-1])
         return (
             product(grad, weight.t().contiguous()) if wanted[0] else None,
-            product(rows.t(), x.flatten(0, -2).t()) if wanted[1] else None,
+            product(rows.t(), x.reshape(-1, x.shape[-1]).t()) if wanted[1] else None,
             rows.sum(0) if wanted[2] else None,
         )
 
@@ -131,7 +141,7 @@ class Joined:
 
     def __call__(self, x: Tensor) -> Sequence[Tensor]:
         """What each part makes of ``x``."""
-        if self._held is None:
+        if self._held is None or torch.is_grad_enabled():  # copies take no gradient
             return [part(x) for part in self._parts]
         return linear(x, *self._held).split(self._sizes, -1)
 

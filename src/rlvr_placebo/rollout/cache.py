@@ -161,7 +161,7 @@ def prefill(
     lengths_P = torch.tensor([len(p) for p in prompts_P])
     within_PT = torch.arange(round_up(int(lengths_P.max()), BLOCK)) < lengths_P[:, None]
     layout = Layout(within_PT)
-    filling = rounded(layout.count) - layout.count  # tokens that mean nothing
+    filling = round_up(rounded(layout.count), BLOCK) - layout.count  # tokens that mean nothing
     tokens_N = torch.tensor([token for prompt in prompts_P for token in prompt])
     positions_N = torch.arange(within_PT.shape[1]).expand_as(within_PT)[within_PT]
     keys: list[Tensor] = [torch.empty(0)] * a.layers

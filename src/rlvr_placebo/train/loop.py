@@ -23,7 +23,7 @@ from rlvr_placebo.train.evaluations import evaluate_after, label_pool
 from rlvr_placebo.train.preflight import rollout_warnings, window_warning
 from rlvr_placebo.train.rollouts import to_table
 from rlvr_placebo.train.state import restore, save_state
-from rlvr_placebo.train.trial import Trial, environment, prepare
+from rlvr_placebo.train.trial import Trial, environment, moved, prepare
 from rlvr_placebo.train.watch import Silent, Watch
 
 
@@ -55,7 +55,13 @@ def run(
             (out / STATE).unlink(missing_ok=True)
             return directory
         watch.say(f"memory: {trial.needs}")
-        write_json(out / "environment.json", environment())
+        here = environment()
+        for name, begun, now in moved(directory, here):
+            watch.warn(
+                f"goes on with {name} {now}, was begun with {begun}: its bytes are not those of a "
+                "run that was left alone"
+            )
+        write_json(out / "environment.json", here)
         done = restore(directory, trial.learner)
         if done < 1:
             for line in trial.warnings:

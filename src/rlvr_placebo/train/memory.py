@@ -18,10 +18,10 @@ from rlvr_placebo.train.config import RunConfig
 
 PROCESS = 600 << 20  # Python and its libraries, the verifier's worker
 FLOAT = 4
-LIMITS = (
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-)
+LIMITS = {  # of a control group, and what it holds
+    "/sys/fs/cgroup/memory.max": "/sys/fs/cgroup/memory.current",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes": "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+}
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,9 @@ class Needs:
     def __str__(self) -> str:
         """In one line."""
         return (
-            f"about {_gigabytes(self.total)} (weights, gradients and moments "
-            f"{_gigabytes(self.weights)}, generation {_gigabytes(self.rollout)}, update "
+            f"about {_gigabytes(self.total)} (Python and its libraries {_gigabytes(PROCESS)}, "
+            f"weights, gradients and moments "
+            f"{_gigabytes(self.weights)}, generation {_gigabytes(self.rollout)} or update "
             f"{_gigabytes(self.update)})"
         )
 
@@ -61,7 +62,9 @@ def needs(
     copies = 2 + moments + (config.loss.kl != 0)  # weights, gradients, moments, the reference
     longest = max(map(len, prompts))
     room = max(config.rollout.max_tokens, config.evaluation.max_tokens)
-    rows = config.rollout.max_rows  # so many at once, where not in training then in evaluation
+    asked = config.rollout.problems * config.rollout.samples
+    evaluated = len(prompts) * config.evaluation.samples
+    rows = min(config.rollout.max_rows, max(asked, evaluated))
     kept = 2 * a.layers * a.kv_heads * a.head_dim * FLOAT
     cache = kept * rows * (room + longest)  # at worst every row has a prompt of its own
     logits = 6 * rows * a.vocab_size * FLOAT  # with what the sampler makes of them
@@ -79,8 +82,9 @@ def _update(config: RunConfig, a: Architecture, longest: int) -> int:
     layer = 8 * a.hidden_size + heads * (5 + 2 * spread) + 4 * a.intermediate_size
     layers = 1 if config.optimizer.checkpointing else a.layers
     inputs = a.hidden_size * a.layers if config.optimizer.checkpointing else 0
+    masks = tokens * (longest + config.rollout.max_tokens)
     logits = 2 * min(CHUNK, tokens * a.vocab_size) + a.vocab_size * a.hidden_size
-    return int(FLOAT * (tokens * (layer * layers + inputs) + logits))
+    return int(FLOAT * (tokens * (layer * layers + inputs) + masks + logits))
 
 
 def check_memory(config: RunConfig, need: Needs) -> None:
@@ -110,9 +114,10 @@ def available() -> int | None:
         found += [int(x.split()[1]) << 10 for x in lines if x.startswith("MemAvailable")]
     except (OSError, ValueError):
         pass
-    for limit in LIMITS:
+    for limit, used in LIMITS.items():
         try:
-            found.append(int(Path(limit).read_text(encoding="ascii")))
+            held = int(Path(used).read_text(encoding="ascii"))
+            found.append(int(Path(limit).read_text(encoding="ascii")) - held)
         except (OSError, ValueError):
             continue
     return min(found) if found else None

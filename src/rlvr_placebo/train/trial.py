@@ -268,3 +268,12 @@ def environment() -> dict[str, Any]:
         "host": platform.node(),
         "system": platform.platform(),
     }
+
+
+def moved(run: RunDirectory, here: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """What decides about bytes and differs from where an unfinished run was begun."""
+    if not (run.path / "environment.json").exists():
+        return []
+    begun = run.read_json("environment.json")
+    names = ("torch", "products", "threads")
+    return [(n, begun.get(n), here[n]) for n in names if begun.get(n) != here[n]]

@@ -24,6 +24,11 @@ def _solver() -> Solver:
     return Solver()
 
 
+def stop_algebra() -> None:
+    """End the worker, whatever it is at; the next question starts another."""
+    _solver().close()
+
+
 def judge(gold: str, answer: str) -> Finding:
     """Judge one answer against one gold, and say how; with algebra where that is needed."""
     return compare(_bare(gold), answer, _solver().item())

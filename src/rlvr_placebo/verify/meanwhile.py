@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Self
 
 from rlvr_placebo.core.records import Verification
-from rlvr_placebo.verify.judge import verify, verify_at_once
+from rlvr_placebo.verify.judge import stop_algebra, verify, verify_at_once
 
 
 class Meanwhile:
     """Verifications by key: most made at once, those that take algebra in a thread.
 
-    Algebra is done by a process of its own, so that the thread waits and does not compute. A
-    verification does not depend on when it is made.
+    Algebra is done by a process of its own, so that the thread waits and does not compute. The
+    findings are those of :func:`verify`; only a question near the limit of time may run into it on
+    a machine whose cores are all busy, here as there.
 
     Example::
 
@@ -56,11 +56,8 @@ class Meanwhile:
         """Go on until the block is left."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Drop what nobody waits for any more."""
+    def __exit__(self, *error: object) -> None:
+        """Drop what nobody waits for any more; an error or Ctrl-C waits for no algebra."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if error[0] is not None and self._asked:
+            stop_algebra()

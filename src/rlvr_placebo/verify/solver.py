@@ -25,6 +25,7 @@ from rlvr_placebo.verify.worker import receive, send
 SECONDS = 5.0  # per question
 START = 120.0  # seconds until a worker must have imported SymPy, on a busy machine
 REMEMBERED = 100_000
+DIED = "the worker died"
 
 _ALL: weakref.WeakSet[Solver] = weakref.WeakSet()
 
@@ -73,7 +74,10 @@ class Solver:
                 self._known.move_to_end((gold, answer))
                 return self._known[gold, answer]
             allowed = self.seconds if seconds is None else seconds
-            reply = self._ask({"do": "solve", "gold": gold, "answer": answer}, allowed)
+            request = {"do": "solve", "gold": gold, "answer": answer}
+            reply = self._ask(request, allowed)
+            if reply["status"] == Status.ERROR and reply["rule"].startswith(DIED):
+                reply = self._ask(request, allowed)  # a stray kill; what needs too much dies again
             finding = Finding(reply["correct"], Status(reply["status"]), reply["rule"])
             if finding.status is not Status.TIMEOUT or allowed >= self.seconds:
                 self._known[gold, answer] = finding
@@ -128,7 +132,7 @@ class Solver:
             return self._put(request, seconds)
         except (OSError, EOFError):
             self.close()
-            return _unknown(Status.ERROR, "the worker died")
+            return _unknown(Status.ERROR, DIED)
         except BaseException:  # a question is open: its answer must not be taken for the next one's
             self.close()
             raise
@@ -145,7 +149,7 @@ class Solver:
             elif reply["number"] == number:
                 return reply
             elif reply["number"] == sign:
-                return _unknown(Status.ERROR, "the worker died (memory)")
+                return _unknown(Status.ERROR, f"{DIED} (memory)")
         os.kill(self._child, signal.SIGKILL)
         self._meet(reader)
         return _unknown(Status.TIMEOUT, f"more than {self.seconds:g} s")
