@@ -1,14 +1,18 @@
 """The benchmark runs, its floor is arithmetic, and its mistakes are one line."""
 
 import json
-from dataclasses import replace
+import subprocess
+import sys
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 
 from conftest import ARCHITECTURES
 from rlvr_placebo.bench import floor
-from rlvr_placebo.bench.profiles import PROFILES
+from rlvr_placebo.bench.alone import alone
+from rlvr_placebo.bench.profiles import PROFILES, SCALING, find
 from rlvr_placebo.bench.run import bench
 from rlvr_placebo.cli.main import main
 
@@ -72,3 +76,32 @@ def test_mistakes_and_json(capsys, monkeypatch):
     found = json.loads(capsys.readouterr().out)["entries"]
     assert [e["name"] for e in found] == [f"step-8/{p}" for p in
                                           ("step", "generation", "scoring", "update")]  # fmt: skip
+
+
+def test_scaling_has_its_own_profiles(capsys):
+    assert [p.name for p in find((), scaling=True)] == list(SCALING)
+    assert [p.name for p in find(("step-1", "step-8", "step-1"))] == ["step-1", "step-8"]
+    assert main(["bench", "--scaling", "--profiles", "step-8"]) == 2
+    assert "not both" in capsys.readouterr().err
+
+
+def test_a_process_says_its_own_memory_and_works_beside_others():
+    held = np.ones(1 << 27)  # 1 GB: what the parent holds is not the child's
+    found = alone(TINY, "ours", 2, copies=2)
+    assert held.sum() == 1 << 27
+    assert len(found) == 2
+    for one in found:
+        assert len(one["seconds"]) == 2
+        assert 100 < one["peak_mb"] < 900
+    workers = replace(TINY, kind="workers", workers=2, name="workers")
+    (entry,) = bench(workers, False, 1, lambda *_: None)
+    assert entry["name"] == "workers/step"
+    assert entry["seconds"] > 0
+
+
+def test_nobody_computes_for_nobody():
+    command = [sys.executable, "-m", "rlvr_placebo.bench.alone", json.dumps(asdict(TINY)), "ours",
+               "100000"]  # fmt: skip
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+    assert ended.returncode == 1
+    assert b"nobody listens" in ended.stderr

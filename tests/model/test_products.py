@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.model import products
 
 CHOSEN = products.library()  # on this machine
@@ -54,6 +55,9 @@ def test_the_choice_can_be_overruled(monkeypatch):
         monkeypatch.setenv("PLACEBO_PRODUCTS", name)
         assert products.library() == name
     products.library.cache_clear()
+    monkeypatch.setenv("PLACEBO_PRODUCTS", "mkl")
+    with pytest.raises(PlaceboError, match="must be torch or onednn"):
+        products.library()
     monkeypatch.delenv("PLACEBO_PRODUCTS")
     assert products.library() in ("torch", "onednn")
 

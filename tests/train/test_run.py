@@ -10,6 +10,7 @@ import torch
 from rlvr_placebo.analysis.folder import laps_of
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import read_jsonl
+from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.core.seeds import generator_for
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.rewards.registry import REWARDS
@@ -26,6 +27,7 @@ from rlvr_placebo.train.loop import run
 from rlvr_placebo.train.preflight import window_warning
 from rlvr_placebo.train.rollouts import from_table, to_table
 from rlvr_placebo.train.settings import make_config, parse_settings
+from rlvr_placebo.train.trial import environment, moved
 
 SMALL = ["problems=4", "rollout.samples=4", "evaluation.samples=1", "evaluation.temperatures=1",
          "evaluation.max_tokens=8", "pool=pocket-train@64"]  # fmt: skip
@@ -35,7 +37,10 @@ class Listener:
     """Remembers what a run said."""
 
     def __init__(self):
-        self.warnings, self.steps, self.summaries = [], [], []
+        self.warnings, self.steps, self.summaries, self.said = [], [], [], []
+
+    def say(self, line):
+        self.said.append(line)
 
     def progress(self, what, done, total):
         if what == "step":
@@ -297,3 +302,16 @@ def test_a_problem_met_twice_in_a_step_gets_other_samples(tmp_path):
     assert [r.sample for r in two.rollouts] == [4, 5, 6, 7]
     assert [r.completion.text for r in one.rollouts] != [r.completion.text for r in two.rollouts]
     assert copy.copy(one.problem) == two.problem
+
+
+def test_a_run_says_what_memory_it_needs_and_where_it_was_begun(tmp_path):
+    heard = Listener()
+    run(short("format", "steps=1"), tmp_path / "run", watch=heard)
+    assert len(heard.said) == 1
+    assert heard.said[0].startswith("memory: about 0.")
+    assert heard.warnings == [w for w in heard.warnings if "goes on with" not in w]
+    here = environment()
+    place = RunDirectory(tmp_path / "run")
+    assert moved(place, here) == []
+    assert moved(place, {**here, "torch": "9.9"}) == [("torch", here["torch"], "9.9")]
+    assert moved(RunDirectory(tmp_path / "nothing"), here) == []

@@ -14,9 +14,9 @@ from rlvr_placebo.model.products import round_up, rounded
 # A row's numbers must not depend on the batch around it. Sums over slots are vectorised, so their
 # length is rounded up to whole blocks: a masked slot adds an exact zero, and no shorter tail is
 # summed in another order. Matrix products of very few rows take another code path, so there are
-# never fewer than MIN_ROWS. With both, logits of a row of the shipped families were bitwise equal in
-# every batch tried; without, they differed by up to 4e-5 at logits of 24. Prompts beyond 190 tokens,
-# and 5 or 7 queries to a key, still differ by 1e-6 to 1e-5 (docs/architecture.md).
+# never fewer than MIN_ROWS. With both, logits of a row of the shipped families were bitwise equal
+# in every batch tried; without, they differed by up to 4e-5 at logits of 24. Prompts beyond 190
+# tokens, and 5 or 7 queries to a key, still differ by 1e-6 to 1e-5 (docs/architecture.md).
 BLOCK = 16
 MIN_ROWS = 4
 
