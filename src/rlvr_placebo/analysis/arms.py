@@ -184,10 +184,10 @@ def _points_of(ends: tuple[float, float] | None) -> list[float] | None:
 
 def samples(table: pa.Table, benchmark: str, temperature: float) -> Samples:
     """Gather one end point of an evaluation by problem, in the order of the benchmark."""
-    names = ["benchmark", "temperature", "problem_id", "cluster", "correct", "code"]
-    by_problem: dict[str, list[dict[str, Any]]] = {}
     import pyarrow.compute as pc
 
+    names = ["benchmark", "temperature", "problem_id", "cluster", "correct", "code"]
+    by_problem: dict[str, list[dict[str, Any]]] = {}
     here = (pc.field("benchmark") == benchmark) & (pc.field("temperature") == temperature)
     for row in table.select(names).filter(here).to_pylist():
         by_problem.setdefault(row["problem_id"], []).append(row)

@@ -106,7 +106,7 @@ def _workers(
     for side in sides:
         found = alone(step, side, repeats, profile.workers)
         seconds[side] = [
-            sum(laps) / profile.workers**2
+            statistics.mean(laps) / profile.workers
             for laps in zip(*(f["seconds"] for f in found), strict=True)
         ]
         progress(profile.name, len(seconds), len(sides))

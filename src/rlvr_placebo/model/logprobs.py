@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from rlvr_placebo.model.decoder import Decoder
-from rlvr_placebo.model.packing import Packed, TokenRows, take
+from rlvr_placebo.model.packing import Packed, TokenRows
 from rlvr_placebo.model.products import product
 
 CHUNK = 1 << 22  # logits held at a time: 16 MiB of float32
@@ -33,7 +33,7 @@ def completion_logprobs(model: Decoder, rows: TokenRows, temperature: float) -> 
     packed = Packed(rows)
     hidden_ND = model(packed.tokens_1N, packed.positions_1N, packed.attend)[0]
     chosen_M = _Chosen.apply(
-        take(hidden_ND, packed.scored_S),
+        hidden_ND.index_select(0, packed.scored_S),
         model.head,
         packed.source_M,
         packed.targets_M,

@@ -120,8 +120,8 @@ class Packed:
         for part, completion in zip(self._parts, completions, strict=True):
             spread = part.layout.spread(completion).transpose(1, 2)
             asking, own, said = spread.split((heads, kv, kv), 1)
-            keys = torch.cat((take(k, part.prompt_B), own), 2)
-            values = torch.cat((take(v, part.prompt_B), said), 2)
+            keys = torch.cat((k.index_select(0, part.prompt_B), own), 2)
+            values = torch.cat((v.index_select(0, part.prompt_B), said), 2)
             mask = part.mask.to(q.dtype)
             found = functional.scaled_dot_product_attention(
                 asking, keys, values, attn_mask=mask, enable_gqa=heads != kv
@@ -197,27 +197,7 @@ class Layout:
 
     def gather(self, x: Tensor) -> Tensor:
         """``[rows, width, H, E]`` to ``[N, H, E]``."""
-        return _Gather.apply(x.flatten(0, 1), self.packed)
-
-
-def take(x: Tensor, index: Tensor) -> Tensor:
-    """``x[index]``, with a gradient summed slice by slice: ten times faster than torch's."""
-    return _Take.apply(x, index)
-
-
-class _Take(torch.autograd.Function):
-    """Copies of slices, any of them any number of times."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:  # noqa: ANN401
-        ctx.index, ctx.count = index, len(x)
-        return x.index_select(0, index)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        wide = grads[0].new_zeros((ctx.count, *grads[0].shape[1:]))
-        return wide.index_add_(0, ctx.index, grads[0]), None
+        return x.flatten(0, 1).index_select(0, self.packed)
 
 
 class _Spread(torch.autograd.Function):
@@ -232,18 +212,3 @@ class _Spread(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
         return grads[0].index_select(0, ctx.packed), None, None
-
-
-class _Gather(torch.autograd.Function):
-    """Tokens out of padded rows; padding gets a gradient of zero."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, packed: Tensor) -> Tensor:  # noqa: ANN401
-        ctx.packed, ctx.count = packed, len(x)
-        return x.index_select(0, packed)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
-        wide = grads[0].new_zeros((ctx.count, *grads[0].shape[1:]))
-        return wide.index_copy_(0, ctx.packed, grads[0]), None
