@@ -18,7 +18,7 @@ groups = st.lists(
 
 @pytest.mark.parametrize("which", sorted(ARCHITECTURES))
 @settings(max_examples=25)
-@given(groups=groups, steps=st.integers(1, 20), data=st.data())
+@given(groups=groups, steps=st.integers(1, 40), data=st.data())
 def test_a_row_is_computed_as_if_it_were_alone(which, groups, steps, data):
     model = MODELS[which]
     rows = [list(prompt) for prompt, count in groups for _ in range(count)]

@@ -24,9 +24,9 @@ MIN_ROWS = 4
 class Cache:
     """Keys and values of P prompts and of the B rows that complete them.
 
-    Rows of a prompt stand together and read its keys from one place. Column t of a row's own keys
-    is its t-th new token, so that all rows write the same column. Keys lie as matrix products read
-    them, with tokens last.
+    Rows of a prompt stand together and read its keys from one place. Slot t of a row's own keys is
+    its t-th new token, so that all rows write the same slot. The slots of all rows lie without a
+    gap, and grow with what is written: a product that skips over empty ones reads half as fast.
 
     Attributes:
         lengths_B: tokens held of each row, prompt included: the position of its next token.
@@ -48,7 +48,6 @@ class Cache:
             repeats: query heads of each key-value head.
         """
         prompts, heads, longest, size = keys[0].shape
-        self._zero = keys[0].new_zeros(1)
         self._prompt_keys = [k.transpose(2, 3).contiguous() for k in keys]
         self._prompt_values = [v.contiguous() for v in values]
         padding_PT = torch.arange(longest) >= lengths_P[:, None]
@@ -57,10 +56,22 @@ class Cache:
         self._prompt_B = torch.repeat_interleave(torch.arange(prompts), copies_P)
         self.lengths_B = lengths_P[self._prompt_B]
         self.written = 0
-        rows = len(self._prompt_B)
-        self._keys = [k.new_empty((rows, heads, size, room)) for k in keys]
-        self._values = [v.new_empty((rows, heads, room, size)) for v in values]
+        self._room = room
+        nothing = keys[0].new_zeros((len(self._prompt_B), heads, 0, size))
+        self._keys, self._values = [nothing] * len(keys), [nothing] * len(values)
+        self._grow()
         self._deal()
+
+    def _grow(self) -> None:
+        """Make room for more new tokens: a block, or an eighth of what is written."""
+        slots = min(self.written + max(BLOCK, self.written // 8), self._room)
+        more = round_up(slots, BLOCK) - self.written
+        rows, heads, _, size = self._keys[0].shape
+        zeros = self._keys[0].new_zeros((rows, heads, more, size))
+        self._keys = [torch.cat((k, zeros), 2) for k in self._keys]
+        self._values = [torch.cat((v, zeros), 2) for v in self._values]
+        self._later = self._hidden_PT.new_full((1, 1, self.written + more), -torch.inf)
+        self._later[..., : self.written + 1] = 0
 
     def _deal(self) -> None:
         """Lay the rows out as prompts × places, where a prompt's rows share one matrix product."""
@@ -84,15 +95,14 @@ class Cache:
             value: ``[B, K, 1, E]``.
         """
         rows, heads, _, size = query.shape
-        filled = self.written + 1
         keys, values = self._keys[layer], self._values[layer]
-        keys[..., self.written] = key[:, :, 0]
+        keys[:, :, self.written] = key[:, :, 0]
         values[:, :, self.written] = value[:, :, 0]
         query_BKRE = query.reshape(rows, keys.shape[1], -1, size)
         scale, prompt_keys = size**-0.5, self._prompt_keys[layer].flatten(0, 1)
-        own = torch.baddbmm(
-            self._zero, query_BKRE.flatten(0, 1), keys[..., :filled].flatten(0, 1), alpha=scale
-        ).view(rows, -1, heads // keys.shape[1], filled)
+        own_keys = keys.flatten(0, 1).transpose(1, 2)
+        own = torch.baddbmm(self._later, query_BKRE.flatten(0, 1), own_keys, alpha=scale)
+        own = own.view(*query_BKRE.shape[:3], -1)
         shared = self._apart(
             torch.baddbmm(self._hidden, self._together(query_BKRE), prompt_keys, alpha=scale)
         )
@@ -102,7 +112,7 @@ class Cache:
         out = torch.baddbmm(
             self._apart(said).flatten(0, 1),
             weights[..., slots:].flatten(0, 1),
-            values[:, :, :filled].flatten(0, 1),
+            values.flatten(0, 1),
         )
         return out.view(rows, heads, 1, size)
 
@@ -127,14 +137,15 @@ class Cache:
         """Count the token just written in every row."""
         self.written += 1
         self.lengths_B = self.lengths_B + 1
+        if self.written < self._later.shape[-1]:
+            self._later[..., self.written] = 0
+        elif self.written < self._room:
+            self._grow()
 
     def keep(self, rows: Tensor) -> None:
         """Drop all rows but these (in ascending order), and prompts that none of them completes."""
-        for layer, (keys, values) in enumerate(zip(self._keys, self._values, strict=True)):
-            self._keys[layer] = keys.new_empty((len(rows), *keys.shape[1:]))
-            self._values[layer] = values.new_empty((len(rows), *values.shape[1:]))
-            self._keys[layer][..., : self.written] = keys[..., : self.written][rows]
-            self._values[layer][:, :, : self.written] = values[:, :, : self.written][rows]
+        self._keys = [k[rows] for k in self._keys]
+        self._values = [v[rows] for v in self._values]
         self.lengths_B = self.lengths_B[rows]
         left, self._prompt_B = torch.unique(self._prompt_B[rows], return_inverse=True)
         if len(left) < len(self._hidden_PT):
