@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check calibrate clean
 
 demo: .venv/installed
 	$(BIN)/placebo study run studies/demo.toml --out runs/demo --workers 2
@@ -15,6 +15,9 @@ check: .venv/tools
 	$(BIN)/ruff format --check
 	$(BIN)/ty check
 	$(BIN)/lint-imports
+
+calibrate: .venv/installed
+	$(BIN)/python benchmarks/calibrate.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from rlvr_placebo.analysis.prompts import halves
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.statistics import Estimate, share_interval
 from rlvr_placebo.evaluate.completion import Continuation, completions_of
 from rlvr_placebo.evaluate.probe import _surprise, contrast, estimate
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.text.pocket import pocket_set
-from rlvr_placebo.train.prompts import halves
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_neighbour_does_not_lengthen_an_answer(shipped):
 
 def test_halves_share_no_cluster():
     problems = pocket_set("pocket-500")
-    one, other = halves(problems)
+    one, other = halves({p.id: p.cluster for p in problems})
     clusters = [{p.cluster for p in problems if p.id in half} for half in (one, other)]
     assert not clusters[0] & clusters[1]
     assert len(one) + len(other) == 500

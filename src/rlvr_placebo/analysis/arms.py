@@ -34,20 +34,24 @@ class Samples:
     """One evaluation at one end point, by problem.
 
     Attributes:
+        ids: of each problem.
         clusters: of each problem.
         correct_P: share of right answers among those that could be judged; NaN where none could.
         low_P: the share with every unknown counted wrong.
         high_P: the share with every unknown counted right.
         unknown: number of answers that could not be judged.
         code_P: share of samples in code.
+        samples: answers to each problem.
     """
 
+    ids: tuple[str, ...]
     clusters: tuple[str, ...]
     correct_P: np.ndarray
     low_P: np.ndarray
     high_P: np.ndarray
     unknown: int
     code_P: np.ndarray
+    samples: int
 
 
 def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
@@ -65,7 +69,7 @@ def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
     Raises:
         PlaceboError: runs differ in the content of a model, or in how a benchmark was measured.
     """
-    _check_comparable(runs)
+    check_comparable(runs)
     arms: dict[tuple[str, str, str], list[RunDirectory]] = {}
     for run in runs:
         config = run.config
@@ -97,10 +101,13 @@ def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
     return entries
 
 
-def _check_comparable(runs: Sequence[RunDirectory]) -> None:
+def check_comparable(runs: Sequence[RunDirectory]) -> None:
     """A model's name must mean one checkpoint, a benchmark's name one way of measuring.
 
     Arms may differ in their prompt: each gains over its own base. Within an arm it is one.
+
+    Raises:
+        PlaceboError: two runs differ; both are named.
     """
     seen: dict[tuple[str, ...], tuple[Any, RunDirectory]] = {}
     for run in runs:
@@ -195,12 +202,14 @@ def samples(table: pa.Table, benchmark: str, temperature: float) -> Samples:
     marks = [[row["correct"] for row in group] for group in groups]
     judged = [[m for m in group if m is not None] for group in marks]
     return Samples(
+        ids=tuple(by_problem),
         clusters=tuple(group[0]["cluster"] for group in groups),
         correct_P=np.array([_share(m) if m else np.nan for m in judged], dtype=float),
         low_P=np.array([_share([m is True for m in group]) for group in marks]),
         high_P=np.array([_share([m is not False for m in group]) for group in marks]),
         unknown=sum(m is None for group in marks for m in group),
         code_P=np.array([_share([row["code"] for row in group]) for group in groups]),
+        samples=max(map(len, groups), default=0),
     )
 
 

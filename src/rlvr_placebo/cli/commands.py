@@ -18,6 +18,7 @@ from rlvr_placebo.cli.runs import (
     Train,
 )
 from rlvr_placebo.cli.studies import Report, StudyPlan, StudyRun, StudyStatus
+from rlvr_placebo.cli.verdicts import Judge, Verdict
 from rlvr_placebo.cli.verifying import Verify
 
 GROUPS = {
@@ -37,6 +38,8 @@ COMMANDS = {
     "pocket": {"build": PocketBuild, "check": PocketCheck},
     "labels": {"build": LabelsBuild, "check": LabelsCheck},
     "study": {"run": StudyRun, "status": StudyStatus, "plan": StudyPlan},
+    "judge": Judge,
+    "verdict": Verdict,
     "report": Report,
     "verify": Verify,
     "bench": Bench,

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 
 from rlvr_placebo.core.errors import PlaceboError
 
-INTERRUPTED = "interrupted; the same command goes on (train and eval: with --resume)"
+INTERRUPTED = (
+    "interrupted; a command that writes a folder goes on when repeated (train and eval: with "
+    "--resume)"
+)
 DESCRIPTION = "Controlled trials of reinforcement learning with verifiable rewards (RLVR)."
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +106,8 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def read_table(path: Path) -> pa.Table:
-    """Read a Parquet file.
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file, or some columns of it.
 
     Raises:
         PlaceboError: it is missing or broken.
@@ -116,7 +116,7 @@ def read_table(path: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path)
+        return pq.read_table(path, columns=columns)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise PlaceboError(f"{path}: missing or damaged ({reason})") from None

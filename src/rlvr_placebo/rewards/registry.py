@@ -46,6 +46,8 @@ class Entry:
         implies: settings of a run that belong to it, by full key.
         votes: how many different wrong answers a problem needs to have its label, by the reward's
             arguments; 0 where it pays for no vote.
+        informed: whether it uses information from outside the model: gold answers, or whatever a
+            user's own reward asks.
     """
 
     usage: str
@@ -55,6 +57,7 @@ class Entry:
     defaults: tuple[float, ...] = ()
     implies: Mapping[str, Any] = field(default_factory=dict)
     votes: Callable[..., int] = lambda *args: 0
+    informed: bool = False
 
 
 def _plain(name: str, function: Callable[[Rollout], float | None], **more: Any) -> Entry:  # noqa: ANN401
@@ -66,7 +69,7 @@ def _plain(name: str, function: Callable[[Rollout], float | None], **more: Any) 
 BENCHMARK = "benchmark"  # the pool that consists of the evaluation's own problems
 
 REWARDS: Mapping[str, Entry] = {
-    "ground_truth": _plain("ground_truth", ground_truth),
+    "ground_truth": _plain("ground_truth", ground_truth, informed=True),
     "majority_vote": Entry(
         "majority_vote",
         "1 for the untrained model's most frequent answer, right or wrong (needs labels).",
@@ -80,6 +83,7 @@ REWARDS: Mapping[str, Entry] = {
         (NUMBER,),
         (1.0,),
         votes=int,
+        informed=True,
     ),
     "vote": Entry(
         "vote(n)",
@@ -98,12 +102,14 @@ REWARDS: Mapping[str, Entry] = {
         "permuted_gold",
         "1 for the gold answer of another problem: gold permuted over the pool.",
         lambda: Labelled(permuted_gold),
+        informed=True,
     ),
     "one_shot": Entry(
         "one_shot",
         "Ground truth on a single training problem, the first of the pool (sets pool_size=1).",
         lambda: PerCompletion(ground_truth),
         implies={"pool_size": 1},
+        informed=True,
     ),
     "ttrl": Entry(
         "ttrl",
@@ -162,7 +168,7 @@ def find(name: str) -> Entry:
         PlaceboError: there is none of that name, or the user's function cannot be used.
     """
     if user.is_reference(name):
-        return Entry(name, "A user's reward.", lambda: user.load(name))
+        return Entry(name, "A user's reward.", lambda: user.load(name), informed=True)
     if name not in REWARDS:
         raise PlaceboError(f"unknown reward {name!r}; {suggest(name, REWARDS)}")
     return REWARDS[name]

@@ -106,6 +106,16 @@ def needs_votes(spec: object) -> int:
     return max(find(name).votes(*args) for name, args in parts_of(spec))
 
 
+def informed(spec: object) -> bool:
+    """Whether a reward uses information from outside the model; what is shuffled no longer does."""
+    if isinstance(spec, list | tuple):
+        return any(map(informed, spec))
+    if isinstance(spec, int | float):
+        return False
+    name, args = _split(spec)
+    return name != "shuffle" and (find(name).informed or informed(args))
+
+
 def user_code(spec: object) -> dict[str, str]:
     """The user's functions in a reward, each with the hash of the file that holds it."""
     return {name: code_digest(name) for name in sorted(names_in(spec)) if is_reference(name)}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_placebo.analysis.folder import MARKER, StudyFolder
+from rlvr_placebo.analysis.protocol import FILE
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import digest, write_json
 from rlvr_placebo.core.rundir import SCHEMA, RunDirectory, check_place, locked
@@ -45,12 +46,14 @@ class Launch:
         workers: processes at once.
         store: folder that keeps the runs, if not the study's own; studies that share it share them.
         pause: seconds between two looks at the workers.
+        go_on: leave runs that fail, name them in ``study.json``, and carry out the others.
     """
 
     out: Path
     workers: int = 2
     store: Path | None = None
     pause: float = 0.5
+    go_on: bool = False
 
 
 def run_study(
@@ -68,7 +71,7 @@ def run_study(
         report: called about twice a second.
 
     Returns:
-        The finished runs, in the order of the matrix.
+        The runs that are finished (without ``go_on``: all), in the order of the matrix.
 
     Raises:
         PlaceboError: the folder is in use for something else; a finished run in it was made with
@@ -82,7 +85,7 @@ def run_study(
         try:
             if any(not folder.run(name).finished for name in study.runs):
                 nursery.warm()  # while what the runs name is looked up
-            pool = _Pool(study, folder, nursery, launch.workers)
+            pool = _Pool(study, folder, nursery, launch)
             write_json(launch.out / MARKER, document)
             while pool.advance():
                 report(pool.progress())
@@ -90,14 +93,16 @@ def run_study(
             report(pool.progress())
         finally:
             nursery.stop()
-    return [folder.run(name) for name in study.runs]
+        write_json(launch.out / MARKER, document | {"crashed": pool.crashed})
+    return folder.finished_runs()
 
 
 @contextlib.contextmanager
 def _claimed(out: Path) -> Generator[None]:
     """Take a folder for studies: new, empty, or one that holds a study already."""
     with locked(out):
-        if any(out.iterdir()) and not (out / MARKER).exists():
+        own = (out / MARKER).exists() or (out / FILE).exists()  # a protocol comes before its study
+        if any(out.iterdir()) and not own:
             raise PlaceboError(f"{out}: in use, and not by a study; choose another --out")
         yield
 
@@ -181,8 +186,10 @@ def _in_turn(study: Study) -> list[str]:
 class _Pool:
     """Worker processes and the runs that wait for one."""
 
-    def __init__(self, study: Study, folder: StudyFolder, nursery: Nursery, workers: int) -> None:
-        self.study, self.folder, self.nursery, self.workers = study, folder, nursery, workers
+    def __init__(self, study: Study, folder: StudyFolder, nursery: Nursery, launch: Launch) -> None:
+        self.study, self.folder, self.nursery = study, folder, nursery
+        self.workers, self.go_on = launch.workers, launch.go_on
+        self.crashed: dict[str, str] = {}
         identities = _Identities()
         for name, config in study.runs.items():
             # whatever a run names must be there before any run starts
@@ -225,13 +232,19 @@ class _Pool:
             self.waiting.insert(0, name)
             return
         if status < 0:
-            raise PlaceboError(
-                f"run {name}: its worker was killed by signal {-status} (out of memory?) {TRIES} "
-                "times; the same command goes on"
+            self._fail(
+                name,
+                f"its worker was killed by signal {-status} (out of memory?) {TRIES} times; the "
+                "same command goes on",
             )
+            return
         lines = self._log(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else f"exit status {status}"
-        raise PlaceboError(f"run {name} failed: {reason}")
+        self._fail(name, lines[-1] if lines else f"exit status {status}")
+
+    def _fail(self, name: str, reason: str) -> None:
+        if not self.go_on:
+            raise PlaceboError(f"run {name} failed: {reason}")
+        self.crashed[name] = reason
 
     def progress(self) -> Progress:
         done = {name: self.folder.steps_done(name) for name in self.study.runs}

@@ -53,18 +53,27 @@ def load_study(path: Path) -> Study:
         raise PlaceboError(f"study {path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise PlaceboError(f"study {path}: not TOML ({error})") from None
-    for key in document:
-        if key not in KEYS:
-            raise PlaceboError(f"study {path}: unknown entry {key!r}; {suggest(key, KEYS)}")
     try:
-        name, description = document.get("name", path.stem), document.get("description", "")
-        return Study(str(name), str(description), _runs(document))
+        return make_study(document, path.stem)
     except PlaceboError as error:
         raise PlaceboError(f"study {path}: {error}") from None
     except RecursionError:
         raise PlaceboError(f"study {path}: nested too deeply") from None
     except OverflowError:
         raise PlaceboError(f"study {path}: a number is too large") from None
+
+
+def make_study(document: Mapping[str, Any], name: str) -> Study:
+    """Make a study of the entries of a study file; ``name`` is its name where it has none.
+
+    Raises:
+        PlaceboError: an entry does not fit.
+    """
+    for key in document:
+        if key not in KEYS:
+            raise PlaceboError(f"unknown entry {key!r}; {suggest(key, KEYS)}")
+    name, description = document.get("name", name), document.get("description", "")
+    return Study(str(name), str(description), _runs(document))
 
 
 def _runs(document: Mapping[str, Any]) -> dict[str, RunConfig]:

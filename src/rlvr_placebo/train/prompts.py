@@ -12,9 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from rlvr_placebo.analysis.prompts import DOCUMENT, best, halves, samples_file
 from rlvr_placebo.analysis.summary import summarize
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.files import digest, write_table
+from rlvr_placebo.core.files import write_table
 from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.rundir import PARTS, RunDirectory
 from rlvr_placebo.core.statistics import Estimate, interval, share_interval
@@ -59,7 +60,7 @@ def sweep_prompts(
     checkpoint = load(model)
     ready, left_out = _ready(checkpoint, how, templates)
     problems = next(iter(ready.values())).problems
-    if not all(halves(problems)):
+    if not all(halves(_clusters(problems))):
         raise PlaceboError(
             f"prompts: {how.benchmarks[0]} cannot be halved: its {len(problems)} problems stand in "
             "one cluster"
@@ -73,12 +74,12 @@ def sweep_prompts(
         for name, benchmark in ready.items():
             scratch = directory.path / PARTS
             table = measure(engine, [benchmark], watch, scratch, f"template {name}")
-            write_table(directory.path / f"samples-{digest(name)}.parquet", table)
-            cells += _cells(name, table, halves(benchmark.problems))
+            write_table(directory.path / samples_file(name), table)
+            cells += _cells(name, table, halves(_clusters(benchmark.problems)))
         return {"model": model, "benchmark": how.benchmarks[0], "cells": cells,
-                "left_out": left_out, "chosen": _chosen(cells)}  # fmt: skip
+                "left_out": left_out, "chosen": best(cells)}  # fmt: skip
 
-    return documented(out, config, resume, "prompts.json", work)
+    return documented(out, config, resume, DOCUMENT, work)
 
 
 def _ready(
@@ -101,12 +102,8 @@ def _ready(
     return ready, left_out
 
 
-def halves(problems: Sequence[Problem]) -> tuple[set[str], set[str]]:
-    """Deal clusters to two halves, by their hash: the ids of the problems in each."""
-    clusters = sorted({p.cluster for p in problems}, key=digest)
-    first = set(clusters[::2])
-    chosen = {p.id for p in problems if p.cluster in first}
-    return chosen, {p.id for p in problems} - chosen
+def _clusters(problems: Sequence[Problem]) -> dict[str, str]:
+    return {p.id: p.cluster for p in problems}
 
 
 def _cells(
@@ -130,8 +127,3 @@ def _cells(
 def _accuracy(entry: dict[str, Any]) -> dict[str, Any]:
     estimate = Estimate(**entry)
     return {**entry, "interval": interval([estimate]) or share_interval(estimate)}
-
-
-def _chosen(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The cell that is best on the half to choose by; of equal ones the first that was named."""
-    return max(cells, key=lambda cell: cell["choice"]["value"] or 0.0)

@@ -1,0 +1,217 @@
+"""Calibrate the verdict by simulation and write what came out into docs/verdict.md.
+
+python benchmarks/calibrate.py [--studies 10000] [--coverage 1000] [--power 1000] [--workers 2]
+
+Nulls: studies in which nothing is there to be found, and how often they are called genuine.
+Coverage: how often 95 % intervals hold the truth. Power: how often an effect is called genuine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rlvr_placebo.analysis.calibration import SEEDS, add, at_seeds, false_genuine, run_world
+from rlvr_placebo.analysis.simulation import BLIND, NULLS, World, power_world
+
+DOCS = Path(__file__).parent.parent / "docs"
+SHARE = 250  # studies at a time, of one worker
+SDS = (0.01, 0.015, 0.02, 0.03)
+EFFECTS = (0.03, 0.04, 0.06, 0.08)
+POWER_SEEDS = (5, 10)
+
+
+def main() -> None:
+    """Count, write the JSON, draw, and put the tables into the document."""
+    ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ask.add_argument("--studies", type=int, default=10_000, help="per null")
+    ask.add_argument("--coverage", type=int, default=1_000, help="per world and number of seeds")
+    ask.add_argument("--power", type=int, default=1_000, help="per effect, seeds and spread")
+    ask.add_argument("--workers", type=int, default=2)
+    ask.add_argument("--docs", type=Path, default=DOCS, help="folder of verdict.md")
+    asked = ask.parse_args()
+    started = time.perf_counter()
+    with ProcessPoolExecutor(asked.workers) as pool:
+        document = calibrate(pool, asked.studies, asked.coverage, asked.power)
+    path = asked.docs / "verdict-calibration.json"
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_page(document, asked.docs)
+    worst = max(document["nulls"], key=lambda null: null["genuine"]["upper95"])
+    say(f"worst null: {worst['name']}: at most {100 * worst['genuine']['upper95']:.2f} %")
+    say(f"{time.perf_counter() - started:.0f} s; written: {path}")
+
+
+def calibrate(pool: ProcessPoolExecutor, studies: int, coverage: int, power: int) -> dict[str, Any]:
+    """Everything that is counted."""
+    nulls = {n: counted(pool, n, w, studies) for n, w in (NULLS | BLIND).items()}
+    covered = {
+        (name, seeds): nulls[name] if seeds == world.seeds
+        else counted(pool, f"{name} {seeds}", at_seeds(world, seeds), coverage)
+        for name, world in (NULLS | BLIND).items() for seeds in SEEDS
+    }  # fmt: skip
+    powers = {
+        (e, n, sd): counted(pool, f"power {e} {n} {sd}", power_world(e, n, sd), power)
+        for e in EFFECTS for n in POWER_SEEDS for sd in SDS
+    }  # fmt: skip
+    return {
+        "nulls": [
+            {"name": n, "blind": n in BLIND, "categories": c["categories"],
+             "genuine": false_genuine(c).as_dict()}
+            for n, c in nulls.items()
+        ],
+        "coverage": [
+            {"name": n, "seeds": s, "blind": n in BLIND, "studies": c["studies"],
+             "covered": {what: times / c["studies"] for what, times in c["covered"].items()}}
+            for (n, s), c in covered.items()
+        ],
+        "power": [
+            {"effect": e, "seeds": s, "sd": sd, **false_genuine(c).as_dict()}
+            for (e, s, sd), c in powers.items()
+        ],
+    }  # fmt: skip
+
+
+def counted(pool: ProcessPoolExecutor, name: str, world: World, studies: int) -> dict[str, Any]:
+    """Studies of one world, shared out over the workers."""
+    shares = [range(i, min(i + SHARE, studies)) for i in range(0, studies, SHARE)]
+    total = add(list(pool.map(run_world, [name] * len(shares), [world] * len(shares), shares)))
+    found = false_genuine(total)
+    say(f"{name}: genuine {found.times} of {found.of}")
+    return total
+
+
+def write_page(document: dict[str, Any], docs: Path) -> None:
+    """Put tables and plots between the marks of docs/verdict.md."""
+    (docs / "verdict-nulls.svg").write_text(draw_nulls(document["nulls"]), encoding="utf-8")
+    (docs / "verdict-power.svg").write_text(draw_power(document["power"]), encoding="utf-8")
+    page = docs / "verdict.md"
+    tables = {
+        "nulls": null_table(document["nulls"]),
+        "coverage": coverage_table(document["coverage"]),
+        "power": power_table(document["power"]),
+    }
+    text = page.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        marks = f"<!-- {name} -->", f"<!-- /{name} -->"
+        found = re.compile(f"{marks[0]}.*?{marks[1]}", re.DOTALL)
+        text = found.sub(lambda _, t=table, m=marks: f"{m[0]}\n{t}\n{m[1]}", text)
+    page.write_text(text, encoding="utf-8")
+
+
+def null_table(nulls: list[dict[str, Any]]) -> str:
+    """How often each null was called what."""
+    rows = [
+        "| truth | studies | genuine | upper 95 % bound | called most |",
+        "|---|---|---|---|---|",
+    ]
+    for null in nulls:
+        found, most = null["genuine"], max(null["categories"], key=null["categories"].get)
+        mark = " (cannot be seen, below)" if null["blind"] else ""
+        rows.append(
+            f"| {null['name']}{mark} | {found['of']:,} | {100 * found['share']:.2f} % "
+            f"| {100 * found['upper95']:.2f} % | {most} |"
+        )
+    return "\n".join(rows)
+
+
+def coverage_table(entries: list[dict[str, Any]]) -> str:
+    """The lowest and highest coverage over the contrasts of each world."""
+    head = [f"{seeds} seeds" for seeds in SEEDS]
+    rows = [f"| truth | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    for name in dict.fromkeys(e["name"] for e in entries):
+        cells = []
+        for seeds in SEEDS:
+            own = next(e for e in entries if e["name"] == name and e["seeds"] == seeds)
+            shares = own["covered"].values()
+            cells.append(f"{100 * min(shares):.1f} to {100 * max(shares):.1f}")
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def power_table(entries: list[dict[str, Any]]) -> str:
+    """How often each effect was called genuine."""
+    head = [f"{seeds} seeds, SD {100 * sd:g}" for seeds in POWER_SEEDS for sd in SDS]
+    rows = [
+        f"| points beyond the best control | {' | '.join(head)} |",
+        "|---" * (len(head) + 1) + "|",
+    ]
+    for effect in EFFECTS:
+        own = {(e["seeds"], e["sd"]): e["share"] for e in entries if e["effect"] == effect}
+        cells = [f"{100 * own[seeds, sd]:.0f} %" for seeds in POWER_SEEDS for sd in SDS]
+        rows.append(f"| {100 * effect:g} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def draw_nulls(nulls: list[dict[str, Any]]) -> str:
+    """Shares called genuine with their 95 % bounds, beside the line at 5 %."""
+    scale, left = 26.0, 360  # pixels per hundredth
+    parts = [f'<line x1="{left + 5 * scale}" x2="{left + 5 * scale}" y1="10" '
+             f'y2="{24 * len(nulls) + 14}" stroke="#b00"/>']  # fmt: skip
+    for row, null in enumerate(nulls):
+        y, found = 26 + 24 * row, null["genuine"]
+        low, mid, high = (left + min(20, 100 * found[k]) * scale
+                          for k in ("lower95", "share", "upper95"))  # fmt: skip
+        parts.append(
+            f'<text x="{left - 10}" y="{y + 4}" text-anchor="end">{null["name"]}</text>'
+            f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}" stroke="#36c" '
+            f'stroke-width="2"/><circle cx="{mid:.1f}" cy="{y}" r="3" fill="#36c"/>'
+        )
+    foot = 24 * len(nulls) + 30
+    parts += [f'<text x="{left + t * scale}" y="{foot}" text-anchor="middle">{t} %</text>'
+              for t in (0, 5, 10, 15, 20)]  # fmt: skip
+    return svg(left + 560, foot + 10, "Share of null studies called genuine", parts)
+
+
+def draw_power(entries: list[dict[str, Any]]) -> str:
+    """Share called genuine by effect; one line per number of seeds and spread."""
+    parts, colours = [], {5: "#36c", 10: "#c60"}
+    dashes = {0.01: "none", 0.015: "8 3", 0.02: "4 3", 0.03: "1 3"}
+
+    def place(effect: float, share: float) -> str:
+        return f"{60 + 7000 * (effect - 0.03):.1f},{220 - 200 * share:.1f}"
+
+    for share in (0, 0.2, 0.4, 0.6, 0.8, 1):
+        y = 220 - 200 * share
+        parts.append(
+            f'<line x1="60" x2="410" y1="{y}" y2="{y}" stroke="#ccc"/>'
+            f'<text x="52" y="{y + 4}" text-anchor="end">{100 * share:.0f} %</text>'
+        )
+    for seeds in POWER_SEEDS:
+        for sd in SDS:
+            own = sorted((e["effect"], e["share"]) for e in entries
+                         if (e["seeds"], e["sd"]) == (seeds, sd))  # fmt: skip
+            points = " ".join(place(*point) for point in own)
+            parts.append(f'<polyline points="{points}" fill="none" stroke="{colours[seeds]}" '
+                         f'stroke-width="2" stroke-dasharray="{dashes[sd]}">'
+                         f"<title>{seeds} seeds, SD {100 * sd:g}</title></polyline>")  # fmt: skip
+    parts += [f'<text x="{60 + 7000 * (e - 0.03):.0f}" y="240" text-anchor="middle">'
+              f"{100 * e:g}</text>" for e in EFFECTS]  # fmt: skip
+    parts.append('<text x="430" y="40" fill="#36c">5 seeds</text>'
+                 '<text x="430" y="60" fill="#c60">10 seeds</text>'
+                 '<text x="430" y="80">solid: SD 1, then 1.5, 2, 3</text>')  # fmt: skip
+    return svg(620, 250, "Share called genuine, by points beyond the best control", parts)
+
+
+def svg(width: float, height: float, title: str, parts: list[str]) -> str:
+    """A drawing that stands alone, on white."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" role="img" '
+        f'font-family="sans-serif" font-size="12"><title>{title}</title>'
+        f'<rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
+    )
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
