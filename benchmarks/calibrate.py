@@ -49,7 +49,8 @@ def main() -> None:
 
 def calibrate(pool: ProcessPoolExecutor, studies: int, coverage: int, power: int) -> dict[str, Any]:
     """Everything that is counted."""
-    nulls = {n: counted(pool, n, w, studies) for n, w in (NULLS | BLIND).items()}
+    nulls = {n: counted(pool, n, w, studies) for n, w in NULLS.items()}
+    nulls |= {n: counted(pool, n, w, coverage) for n, w in BLIND.items()}
     covered = {
         (name, seeds): nulls[name] if seeds == world.seeds
         else counted(pool, f"{name} {seeds}", at_seeds(world, seeds), coverage)
@@ -67,6 +68,7 @@ def calibrate(pool: ProcessPoolExecutor, studies: int, coverage: int, power: int
         ],
         "coverage": [
             {"name": n, "seeds": s, "blind": n in BLIND, "studies": c["studies"],
+             "genuine": false_genuine(c).as_dict(),
              "covered": {what: times / c["studies"] for what, times in c["covered"].items()}}
             for (n, s), c in covered.items()
         ],
@@ -105,14 +107,14 @@ def write_page(document: dict[str, Any], docs: Path) -> None:
 
 
 def null_table(nulls: list[dict[str, Any]]) -> str:
-    """How often each null was called what."""
+    """How often each null was called what, at five seeds."""
     rows = [
         "| truth | studies | genuine | upper 95 % bound | called most |",
         "|---|---|---|---|---|",
     ]
     for null in nulls:
         found, most = null["genuine"], max(null["categories"], key=null["categories"].get)
-        mark = " (cannot be seen, below)" if null["blind"] else ""
+        mark = " (cannot be seen)" if null["blind"] else ""
         rows.append(
             f"| {null['name']}{mark} | {found['of']:,} | {100 * found['share']:.2f} % "
             f"| {100 * found['upper95']:.2f} % | {most} |"
@@ -129,7 +131,8 @@ def coverage_table(entries: list[dict[str, Any]]) -> str:
         for seeds in SEEDS:
             own = next(e for e in entries if e["name"] == name and e["seeds"] == seeds)
             shares = own["covered"].values()
-            cells.append(f"{100 * min(shares):.1f} to {100 * max(shares):.1f}")
+            false = f"{100 * own['genuine']['share']:.1f}"
+            cells.append(f"{100 * min(shares):.1f} to {100 * max(shares):.1f}; {false}")
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
 

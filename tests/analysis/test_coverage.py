@@ -64,8 +64,10 @@ def test_j_within_groups_by_hand():
         (weights[0] * 1 + weights[1] * (-1 / 3)) / sum(weights)
     )
     assert found["groups"] == 2
-    assert found["true_positive_rate"] == pytest.approx(3 / 4)
-    assert found["false_positive_rate"] == pytest.approx(1 / 4)
+    rates = [found[f"{kind}_positive_rate"]["value"] for kind in ("true", "false")]
+    assert rates[0] == pytest.approx(weights[0] * 1 / sum(weights))
+    assert rates[1] == pytest.approx(weights[1] * (1 / 3) / sum(weights))
+    assert rates[0] - rates[1] == pytest.approx(found["within"]["value"])
     assert found["pooled"]["value"] == pytest.approx(1 / 2)
 
 

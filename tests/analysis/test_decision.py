@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rlvr_placebo.analysis.calibration import Count, add, false_genuine, run_world
+from rlvr_placebo.analysis.contrasts import Contrast
 from rlvr_placebo.analysis.decision import (
     FORMAT,
     MAJORITY,
@@ -37,7 +38,7 @@ from rlvr_placebo.core.seeds import generator_for
 
 LOW = dict.fromkeys(TRAINED, 0.0)
 STEADY = dict.fromkeys(ARMS, Spread(0.004))
-GENUINE = World({REWARD: 0.2, **LOW}, spreads=STEADY, uneven=0.01)
+GENUINE = World({REWARD: 0.2, **LOW}, spreads=STEADY, uneven=0.005, apart=0.002)
 
 
 def drawn(world, seed=0):
@@ -77,17 +78,47 @@ def test_equal_to_any_control_is_not_genuine(control):
 
 
 def test_a_better_prompt_that_gives_as_much_is_format():
-    found = decided(replace(GENUINE, prompt=0.2))
+    found = decided(replace(GENUINE, prompt=0.2, problems=1500))
     assert found.category is Category.FORMAT
     assert "prompt at T = 1" in found.because
 
 
 def test_a_better_temperature_that_gives_as_much_is_elicited():
-    outcomes = drawn(replace(GENUINE, prompt=0.2))
-    plain = drawn(GENUINE)
+    outcomes = drawn(replace(GENUINE, prompt=0.2, problems=1500))
+    plain = drawn(replace(GENUINE, problems=1500))
     outcomes |= {key: plain[key] for key in plain if key[1] == PROMPTS_AT_1}
     found = decide(make_case(outcomes, ENDS, 0.03))
     assert found.category is Category.ELICITED
+
+
+def test_above_nothing_and_below_delta_is_said_so():
+    case = make_case(drawn(GENUINE), ENDS, 0.03)
+    by_arm = (np.array([0.424, 0.425, 0.426, 0.427, 0.428]), -np.full(5, 0.4))
+    small = Contrast(0.026, 0.006, 50.0, 0.004, 0.004, 500, 77, by_arm)
+    found = decide(replace(case, against={**case.against, (SHUFFLE, GIVEN): small}))
+    assert found.category is Category.UNDERPOWERED
+    assert "over shuffle on given +2.6 [1.6, 3.6] is above 0, but below 3 points" in found.because
+
+
+def test_a_control_that_harms_does_not_make_nothing_genuine():
+    """No gain on the fresh benchmark, where every control fell by ten points."""
+    fallen = dict.fromkeys(TRAINED, -0.1)
+    for seed in range(10):
+        found = decided(replace(GENUINE, gains={REWARD: 0.12, **fallen},
+                                gains_fresh={REWARD: 0.0, **fallen}), seed=seed)  # fmt: skip
+        assert found.category is not Category.GENUINE
+
+
+def test_a_fresh_benchmark_that_is_far_harder_does_not_prove_contamination():
+    outcomes = drawn(GENUINE)
+    for arm, high in ((REWARD, 0.035), ("base", 0.01), *((c, 0.01) for c in TRAINED)):
+        o = outcomes[arm, FRESH]
+        rng = np.random.default_rng(len(arm))
+        share = rng.binomial(8, high, o.share_S_P.shape) / 8
+        outcomes[arm, FRESH] = replace(o, share_S_P=share)
+    case = make_case(outcomes, ENDS, 0.03)
+    assert not case.alike
+    assert decide(case).category is not Category.CONTAMINATED
 
 
 def test_faults_come_before_everything():
@@ -97,7 +128,9 @@ def test_faults_come_before_everything():
 
 
 def test_without_a_fresh_benchmark_nothing_is_genuine():
-    found = decided(GENUINE, ends=Ends(GIVEN, None, PROMPTS, PROMPTS_AT_1))
+    (found,) = decide_all(
+        [make_case(drawn(GENUINE), Ends(GIVEN, None, PROMPTS, PROMPTS_AT_1), 0.03)]
+    )
     assert found.category is Category.UNDERPOWERED
     assert "without a fresh benchmark" in found.because
 

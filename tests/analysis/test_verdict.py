@@ -4,6 +4,8 @@ import json
 import shutil
 
 import jsonschema
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fakes import BASE, CONTROLS, FakeStudy
 
@@ -15,7 +17,8 @@ from rlvr_placebo.core.files import write_json
 
 
 def judged(folder, capsys, *more):
-    status = main(["verdict", str(folder), "--reward", "ground_truth", *more, "--json"])
+    ends = [] if "--benchmark" in more else ["--fresh", "fresh"]
+    status = main(["verdict", str(folder), "--reward", "ground_truth", *ends, *more, "--json"])
     said = capsys.readouterr()
     assert status == 0, said.err
     document = json.loads(said.out)
@@ -47,9 +50,10 @@ def test_a_whole_study(whole, capsys):
 
 
 def test_it_is_told_at_80_columns_without_a_terminal(whole, capsys):
-    assert main(["verdict", str(whole.write()), "--reward", "ground_truth"]) == 0
+    words = ["verdict", str(whole.write()), "--reward", "ground_truth", "--fresh", "fresh"]
+    assert main(words) == 0
     said = capsys.readouterr().out
-    assert "ground_truth on pocket/fake: GENUINE" in said
+    assert "ground_truth on pocket/fake: GENUINE (exploratory" in said
     assert "named after the runs" in said
     lines = said.splitlines()
     start = next(i for i, line in enumerate(lines) if "interval" in line)
@@ -139,8 +143,64 @@ def test_a_crashed_run_counts_as_what_was_evaluated_last(whole, capsys):
     entry = judged(whole.write(), capsys)
     assert entry["crashed"] == {"format-s3": "out of memory"}
     assert entry["category"] == "genuine"
-    arm = next(a for a in entry["arms"] if a["arm"] == "format")
+    arm = next(a for a in entry["arms"] if (a["arm"], a["benchmark"]) == ("format", "given"))
     assert arm["accuracy_by_seed"][2] == pytest.approx(100 * BASE, abs=5)  # as it began
+
+
+def test_an_arm_that_lost_two_of_five_runs_is_no_control(whole, capsys):
+    for seed in (3, 4):
+        shutil.rmtree(whole.path / f"runs/format-s{seed}")
+        whole.runs = [r for r in whole.runs if r[0] != f"format-s{seed}"]
+        whole.run("format", seed, 0.0, finished=False, crashed=True)
+    entry = judged(whole.write(), capsys)
+    assert entry["category"] == "invalid"
+    assert "2 of 5 runs of format crashed" in entry["because"]
+
+
+def test_answers_that_nobody_could_judge_make_it_invalid(whole, capsys):
+    path = whole.path / "runs/ground_truth-s1/evaluations/step-000002.parquet"
+    rows = pq.read_table(path).to_pylist()
+    for row in rows[::5]:
+        row["correct"] = None
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    entry = judged(whole.write(), capsys)
+    assert "of the answers of reward could not be judged (1 % at most)" in entry["because"]
+
+
+def test_a_model_that_solves_less_of_the_fresh_benchmark_is_noted(fake, capsys):
+    fake.base = fake.table({"given": BASE, "fresh": 0.1})
+    for seed in range(1, 6):
+        fake.run("ground_truth", seed, {"given": 0.8, "fresh": 0.15})
+        for control in CONTROLS:
+            fake.run(control, seed, {"given": BASE, "fresh": 0.1})
+    whole_sweeps(fake)
+    entry = judged(fake.write(), capsys)
+    assert "hard to compare in points" in entry["notes"][0]
+    assert entry["difference_log_odds"]["permutation_above"] < 0.05
+    assert len(entry["arms"]) == 12
+
+
+def test_a_study_that_is_not_the_protocols_is_invalid(whole, capsys):
+    path = whole.write()
+    controls = {c.partition("(")[0]: c for c in CONTROLS}
+    protocol = Protocol("given", "fresh", rewards=("ground_truth",), runs=("a", "b"),
+                        controls={"ground_truth": controls})  # fmt: skip
+    write_json(path / "protocol.json", {"protocol": protocol.as_dict(), "hash": protocol.hash})
+    assert main(["verdict", str(path), "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["verdicts"]
+    assert entry["category"] == "invalid"
+    assert "not those of the protocol" in entry["because"]
+
+
+def test_one_cluster_is_invalid(tmp_path, capsys):
+    fake = FakeStudy(tmp_path / "few", problems=2)
+    for seed in range(1, 6):
+        for reward in ("ground_truth", *CONTROLS):
+            fake.run(reward, seed, 0.6)
+    whole_sweeps(fake)
+    entry = judged(fake.write(), capsys)
+    assert entry["category"] == "invalid"
+    assert "stand in one cluster" in entry["because"]
 
 
 def test_collapsed_seeds_are_counted(fake, capsys):
@@ -150,7 +210,7 @@ def test_collapsed_seeds_are_counted(fake, capsys):
             fake.run(control, seed, 0.05 if control == "format" and seed < 3 else BASE)
     whole_sweeps(fake)
     entry = judged(fake.write(), capsys)
-    shares = {a["arm"]: a["collapsed"] for a in entry["arms"]}
+    shares = {a["arm"]: a["collapsed"] for a in entry["arms"] if a["benchmark"] == "given"}
     assert shares["format"] == pytest.approx(0.4)
     assert shares["shuffle"] == 0
 
@@ -180,7 +240,7 @@ def test_three_problems(tmp_path, capsys):
 
 
 def test_every_reward_but_the_controls_is_judged(whole, capsys):
-    assert main(["verdict", str(whole.write()), "--json"]) == 0
+    assert main(["verdict", str(whole.write()), "--fresh", "fresh", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     found = {entry["reward"]: entry["category"] for entry in document["verdicts"]}
     assert found == {"ground_truth": "genuine", "format": "invalid", "majority_vote": "invalid"}

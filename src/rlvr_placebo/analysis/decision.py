@@ -25,6 +25,7 @@ CONTROLS: Mapping[str, str] = {
 }
 TRAINED = (SHUFFLE, FORMAT, PERMUTED, MAJORITY)
 LEAST_SEEDS = 5
+ALIKE = 0.05  # between the untrained model's accuracies on B and B′, at most
 
 
 class Category(StrEnum):
@@ -84,6 +85,7 @@ class Case:
         informed: whether the reward uses information from outside the model.
         faults: what makes the study invalid, one line each.
         ends: the benchmarks.
+        alike: whether the untrained model is about as good on B′ as on B.
     """
 
     margin: float
@@ -95,18 +97,28 @@ class Case:
     informed: bool
     faults: tuple[str, ...]
     ends: Ends
+    alike: bool = True
+
+    @property
+    def beaten(self) -> dict[Key, Contrast]:
+        """What *genuine* must be above: every control, and the untrained model on B and B′."""
+        ends = (self.ends.given, self.ends.fresh)
+        own = {(BASE, e): c for e, c in zip(ends, (self.gain, self.gain_fresh), strict=True)
+               if e and c}  # fmt: skip
+        return {**own, **self.against}
 
     @property
     def weakest(self) -> tuple[Key, Contrast] | None:
-        """The contrast with a control that is least above 0."""
-        return min(self.against.items(), key=lambda item: item[1].value, default=None)
+        """The contrast that *genuine* fails by, if it fails: the least sure, else the least."""
+        failing = {k: c for k, c in self.beaten.items() if not c.above} or self.beaten
+        return min(failing.items(), key=lambda item: item[1].low, default=None)
 
     @property
     def p_genuine(self) -> float:
         """P of "not beyond every control": the largest over them (Berger 1982)."""
-        if self.same or self.gain_fresh is None or not self.against:
+        if self.same or not self.against:
             return 1.0
-        return max(c.p_above for c in self.against.values())
+        return max(c.p_above for c in self.beaten.values())
 
 
 @dataclass(frozen=True)
@@ -166,9 +178,12 @@ def make_case(
     if ends.prompts_at_1:
         pairs[PROMPT_AT_1, ends.prompts_at_1] = over(BASE, ends.prompts_at_1)
     against = {key: c for key, w in pairs.items() if (c := estimate(w)) is not None}
+    both = [outcomes[BASE, end] for end in (ends.given, ends.fresh) if end]
+    bases = [float(np.nanmean(o.share_S_P)) for o in both]
     return Case(
-        margin, gain, gain_fresh, difference, against, tuple(same), informed, tuple(found), ends
-    )
+        margin, gain, gain_fresh, difference, against, tuple(same), informed, tuple(found), ends,
+        max(bases) - min(bases) <= ALIKE,
+    )  # fmt: skip
 
 
 def decide(case: Case, adjusted: bool = True) -> Decision:
@@ -192,38 +207,63 @@ def decide(case: Case, adjusted: bool = True) -> Decision:
         )
     if line := _contaminated(case):
         return Decision(Category.CONTAMINATED, f"{said}; {line}")
-    beyond = _beyond(case, adjusted)
-    if beyond and case.informed and case.ends.fresh:
-        return Decision(Category.GENUINE, f"{said}; {beyond}")
+    short = _short(case)
+    if not short and adjusted and case.informed and case.ends.fresh:
+        return Decision(Category.GENUINE, f"{said}; beyond every control, least {_least(case)}")
     if line := _no_more_than(case, (FORMAT, PROMPT_AT_1)):
         return Decision(Category.FORMAT, f"{said}; {line}")
     if line := _no_more_than(case, (SHUFFLE, PERMUTED, MAJORITY, PROMPT)):
         return Decision(Category.ELICITED, f"{said}; {line}")
-    if beyond and not case.informed:
-        line = f"{beyond}, but it uses no information from outside the model"
+    if not short and not case.informed:
+        line = "beyond every control, but it uses no information from outside the model"
         return Decision(Category.ELICITED, f"{said}; {line}")
-    return Decision(Category.UNDERPOWERED, f"{said}; {_undecided(case, beyond, adjusted)}")
+    why = short or (_NO_FRESH if not case.ends.fresh else _CORRECTED)
+    return Decision(Category.UNDERPOWERED, f"{said}; {why}")
+
+
+_NO_FRESH = "beyond every control, but without a fresh benchmark it cannot be called genuine"
+_CORRECTED = "beyond every control, but not when corrected for the number of rewards and models"
 
 
 def _contaminated(case: Case) -> str:
-    """Why the gain is on the given benchmark only; empty where it is not."""
+    """Why the gain is on the given benchmark only; empty where it is not.
+
+    Where the untrained model is much better on one of the two, a small gain on the harder one may
+    be all that can be had there: then it must not be surely above 0.
+    """
     fresh, difference = case.gain_fresh, case.difference
     if fresh is None or difference is None or not difference.above:
         return ""
-    if fresh.below or fresh.within(case.margin):
-        what = "surely below 0" if fresh.below else "equivalent to 0"
+    if not case.alike and fresh.above:
+        return ""
+    if fresh.value <= 0 or fresh.within(case.margin):
+        what = "not above 0" if fresh.value <= 0 else "equivalent to 0"
         return f"on {case.ends.fresh} {spell(fresh)}, {what}; the difference is {spell(difference)}"
     return ""
 
 
-def _beyond(case: Case, adjusted: bool) -> str:
-    """Why the gain is beyond every control; empty where it is not."""
-    if case.same or not case.against or not adjusted or case.weakest is None:
-        return ""
-    (control, end), weakest = case.weakest
-    if weakest.value < case.margin or not all(c.above for c in case.against.values()):
-        return ""
-    return f"beyond every control, least beyond {control} on {end}: {spell(weakest)}"
+def _short(case: Case) -> str:
+    """What is missing to be beyond every control; empty where nothing is."""
+    if case.same:
+        return f"it is the control {case.same[0]} itself"
+    if not case.against or case.weakest is None:
+        return "there is no control to compare it with"
+    if not all(c.above for c in case.beaten.values()):
+        return f"{_least(case)} is neither surely above 0 nor equivalent to it"
+    small = min(case.beaten.items(), key=lambda item: item[1].value)
+    if small[1].value < case.margin:
+        return f"{_told(small)} is above 0, but below {_points(case.margin)} points"
+    return ""
+
+
+def _least(case: Case) -> str:
+    assert case.weakest is not None
+    return _told(case.weakest)
+
+
+def _told(item: tuple[Key, Contrast]) -> str:
+    (control, end), found = item
+    return f"over {control} on {end} {spell(found)}"
 
 
 def _no_more_than(case: Case, controls: Sequence[str]) -> str:
@@ -238,18 +278,6 @@ def _no_more_than(case: Case, controls: Sequence[str]) -> str:
     return ""
 
 
-def _undecided(case: Case, beyond: str, adjusted: bool) -> str:
-    """Why nothing can be said."""
-    if beyond and not case.ends.fresh:
-        return f"{beyond}; without a fresh benchmark it cannot be called genuine"
-    if not adjusted:
-        return "the difference to the controls does not survive the correction for several rewards"
-    if case.weakest is None:
-        return "there is no control to compare it with"
-    (control, end), weakest = case.weakest
-    return f"over {control} on {end} {spell(weakest)}: neither surely above nor equivalent"
-
-
 def holm(ps: Sequence[float]) -> list[bool]:
     """Which hypotheses are rejected at 0.05 together (Holm 1979)."""
     order = np.argsort(ps, kind="stable")
@@ -262,10 +290,13 @@ def holm(ps: Sequence[float]) -> list[bool]:
 
 
 def decide_all(cases: Sequence[Case]) -> list[Decision]:
-    """The decisions of a study's cases, *genuine* corrected for the number of valid ones."""
+    """The decisions of a study's cases, *genuine* corrected for the number of valid ones.
+
+    Only a p that is at most 0.05 by itself can fail by the correction.
+    """
     valid = [case for case in cases if not case.faults]
     kept = dict(zip(map(id, valid), holm([case.p_genuine for case in valid]), strict=True))
-    return [decide(case, kept.get(id(case), True)) for case in cases]
+    return [decide(case, kept.get(id(case), True) or case.p_genuine > LEVEL) for case in cases]
 
 
 def spell(found: Contrast) -> str:

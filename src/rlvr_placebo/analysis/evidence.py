@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 PROMPTS, COVERAGE = "prompts", "coverage"  # folders of a study
 DISAGREEMENT = 0.01  # of two verifiers, at most
+UNKNOWN = 0.01  # share of an arm's answers that our verifier could not judge, at most
+LOST = 0.2  # share of an arm's runs that may crash
 ASKED = 1000  # different pairs of gold and answer that the second verifier is asked
 SAMPLED = 1.0  # the temperature of the outcome
 
@@ -141,12 +143,14 @@ class Evidence:
         """Everything that makes the study invalid for this reward, one line each."""
         found = self._missing() + self._unfit()
         if not found:
-            found += self._flat() + self._disputed()
+            found += self._flat() + self._unjudged() + self._disputed()
         return found
 
     def _missing(self) -> list[str]:
-        """Controls, seeds and runs that are not there."""
+        """Controls, seeds and runs that are not there, or are not those of the protocol."""
         protocol, lines = self.protocol, []
+        if sorted(protocol.runs) != sorted(self.folder.names):
+            lines.append("the study's runs are not those of the protocol")
         lacking = [role for role in TRAINED if role not in self.arms and role not in self.same]
         names = [CONTROLS[role].partition(":")[0] + f" {role}" for role in lacking]
         if not self.sweeps:
@@ -160,6 +164,10 @@ class Evidence:
         if few:
             least = min(len(own) for own in seeds)
             lines.append(f"seeds: {wanted} wanted, {least} there (arms {', '.join(few)})")
+        for role, runs in self.arms.items():
+            gone = sum(run.path.name in self.crashed for run in runs)
+            if gone > LOST * len(runs):
+                lines.append(f"{gone} of {len(runs)} runs of {role} crashed")
         names = {run.path.name for runs in self.arms.values() for run in runs}
         waiting = [s.name for s in self.folder.status() if s.name in names - set(self.crashed)
                    and s.state != "finished"]  # fmt: skip
@@ -208,6 +216,21 @@ class Evidence:
         ]
         return ["the reward was constant in every group"] if steps and min(steps) == 1 else []
 
+    def _unjudged(self) -> list[str]:
+        """Arms with too many answers that our verifier could not judge."""
+        lines = []
+        for end in filter(None, (self.protocol.given, self.protocol.fresh)):
+            arms = {role: [self.after(run, end, SAMPLED) for run in runs]
+                    for role, runs in self.arms.items()}  # fmt: skip
+            for role, found in {BASE: [self.before(end, SAMPLED)], **arms}.items():
+                share = np.mean([f.unknown / (len(f.ids) * f.samples) for f in found])
+                if share > UNKNOWN:
+                    lines.append(
+                        f"{end}: {100 * share:.1f} % of the answers of {role} could not be judged "
+                        f"({100 * UNKNOWN:g} % at most)"
+                    )
+        return lines
+
     def _disputed(self) -> list[str]:
         """Answers on which a second verifier disagrees too often."""
         found = self.dispute
@@ -227,7 +250,8 @@ class Evidence:
             answer), ``answers`` behind them, ``unjudged`` ones by one of the two.
         """
         counts: dict[tuple[str, str, bool | None], int] = {}
-        tables = [self.first.evaluation(0), *map(self.last_evaluation, self.arms[REWARD])]
+        runs = [run for own in self.arms.values() for run in own]
+        tables = [self.first.evaluation(0), *map(self.last_evaluation, runs)]
         for table in tables:
             for row in table.select(["gold", "extracted", "correct"]).to_pylist():
                 if row["gold"] is not None and row["extracted"] is not None:

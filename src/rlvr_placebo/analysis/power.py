@@ -39,7 +39,10 @@ def detectable(stderr: float, df: float) -> float:
 
 
 def needed(found: Contrast, margin: float, seeds: int) -> dict[str, Any]:
-    """Smallest effect that a contrast can show, and the seeds per arm that would show δ.
+    """Smallest effect that would be called genuine by a contrast, and seeds per arm for δ + 1.
+
+    An effect must be surely above 0 *and* estimated at δ or more, each with power 0.8: no number of
+    seeds shows an effect of δ itself in more than half of the studies.
 
     Args:
         found: the contrast.
@@ -47,9 +50,14 @@ def needed(found: Contrast, margin: float, seeds: int) -> dict[str, Any]:
         seeds: per arm, now.
 
     Returns:
-        ``smallest_effect`` in points, ``seeds`` per arm for an effect of δ (None where no number of
-        seeds is enough, because the error over problems alone is too large), ``of`` points.
+        ``smallest_effect`` in points, ``seeds`` per arm for an effect ``of`` δ + 1 points (None
+        where no number of seeds is enough, because the error over problems alone is too large).
     """
+    from scipy.special import ndtri
+
+    def smallest(stderr: float, df: float) -> float:
+        return max(detectable(stderr, df), margin + float(ndtri(POWER)) * stderr)
+
     between, over = found.seeds**2 * seeds, found.problems**2
     arms = max(1, len(found.by_arm))
     wanted = None
@@ -59,12 +67,12 @@ def needed(found: Contrast, margin: float, seeds: int) -> dict[str, Any]:
         df = variance**2 / (
             (between / count) ** 2 / (arms * (count - 1)) + over**2 / max(1, found.clusters - 1)
         )
-        if detectable(math.sqrt(variance), df) <= margin:
+        if smallest(math.sqrt(variance), df) <= margin + 0.01:
             wanted = count
             break
     return {
-        "smallest_effect": 100 * detectable(found.stderr, found.df),
-        "of": 100 * margin,
+        "smallest_effect": 100 * smallest(found.stderr, found.df),
+        "of": 100 * margin + 1,
         "seeds": wanted,
         "seeds_now": seeds,
     }

@@ -67,9 +67,9 @@ def reward_quality(scored: Scored) -> dict[str, Any]:
 
     Returns:
         ``within`` and ``pooled`` (estimates, clustered; the pooled one over completions),
-        ``true_positive_rate``, ``false_positive_rate``, ``groups`` with both right and wrong
-        completions, ``differ``: whether the two J differ by more than their errors (the pooled one
-        then misleads).
+        ``true_positive_rate`` and ``false_positive_rate`` within groups, ``groups`` with both right
+        and wrong completions, ``differ``: whether the two J differ by more than their errors (the
+        pooled one then misleads).
     """
     reward, correct, group = scored.reward_N, scored.correct_N, scored.group_N
     count = len(scored.cluster_G)
@@ -81,8 +81,10 @@ def reward_quality(scored: Scored) -> dict[str, Any]:
     mixed = var_G > 0
     clusters = [c for c, m in zip(scored.cluster_G, mixed, strict=True) if m]
     within = ratio(cov_G[mixed], var_G[mixed], clusters)
-    right, wrong = reward[correct == 1], reward[correct == 0]
-    rates = [float(r.mean()) if len(r) else None for r in (right, wrong)]
+    # p (1 − p) times the mean reward of the right ones is (1 − p) times the sum of theirs over n.
+    right_G = (1 - mean_G) * np.bincount(group, correct * reward, count) / size_G
+    wrong_G = mean_G * np.bincount(group, (1 - correct) * reward, count) / size_G
+    rates = [ratio(r[mixed], var_G[mixed], clusters).as_dict() for r in (right_G, wrong_G)]
     pooled = _pooled(scored)
     return {
         "within": within.as_dict(),

@@ -65,9 +65,10 @@ def switching(before: Answers, pairs: Sequence[tuple[Answers, Answers]]) -> dict
         pairs: per training seed, the answers before and after.
 
     Returns:
-        ``cells``: n, right before, right after, share of the gain with its error (None where the
-        gain is not twice its error); ``control``: the same cells without training, None where there
-        is one sample only.
+        ``cells``: n, right before, right after, what the cell adds to accuracy (``gain``, a share
+        of one), and its share of the whole gain (``contribution``; None where that is not twice its
+        error), both with errors over problems; ``control``: the same cells without training, None
+        where there is one sample only.
     """
     samples = before.code_P_N.shape[1]
     turned = Answers(
@@ -102,6 +103,7 @@ def _cells(pairs: Sequence[tuple[Answers, Answers]]) -> dict[str, Any]:
             "n": n,
             "correct_before": right_before,
             "correct_after": right_after,
+            "gain": clustered_mean(np.mean(own, 0), clusters, "cluster").as_dict(),
             "contribution": share.as_dict() if share else None,
         }
     return found

@@ -68,11 +68,18 @@ def judge(folder: StudyFolder, protocol: Protocol) -> dict[str, Any]:
         for e, o, f in zip(evidence, outcomes, faults, strict=True)
     ]  # fmt: skip
     decisions = decide_all(cases)
+    categories: dict[str, list[str]] = {}
+    for e, d in zip(evidence, decisions, strict=True):
+        categories.setdefault(e.reward, []).append(str(d.category))
     return {
         "schema": SCHEMA,
         "study": folder.document["name"],
         "protocol": protocol.as_dict(),
         "protocol_hash": protocol.hash,
+        "replication": [
+            {"reward": reward, "genuine": own.count("genuine"), "of": len(own)}
+            for reward, own in categories.items()
+        ],
         "verdicts": [
             _entry(e, o, c, d)
             for e, o, c, d in zip(evidence, outcomes, cases, decisions, strict=True)
@@ -95,9 +102,11 @@ def _entry(
         "crashed": evidence.crashed,
         "is_control": list(case.same),
         "informed": case.informed,
+        "exploratory": not evidence.protocol.before,
+        "notes": _notes(outcomes, case),
     }
     empty = dict.fromkeys(_PARTS)
-    if not outcomes:
+    if case.faults:
         return head | empty
     weakest = case.weakest
     seeds = evidence.protocol.seeds
@@ -113,7 +122,11 @@ def _entry(
         ],
         "p_genuine": case.p_genuine,
         "greedy": _greedy(evidence),
-        "arms": [_arm(evidence, outcomes, role) for role in (BASE, *evidence.arms)],
+        "arms": [
+            _arm(evidence, outcomes, role, end)
+            for end in (case.ends.given, case.ends.fresh) if end
+            for role in (BASE, *evidence.arms)
+        ],
         "ladder": {"note": LADDER_IN_WORDS, "steps": _ladder(evidence, outcomes)},
         "base_majority": _majority(evidence),
         "reward_quality": reward_quality(scored(evidence.arms[REWARD])),
@@ -123,6 +136,19 @@ def _entry(
         "needed": needed(weakest[1] if weakest else case.gain, case.margin, seeds)
         if case.gain else None,
     }  # fmt: skip
+
+
+def _notes(outcomes: dict[Key, Outcomes], case: Case) -> list[str]:
+    """What a reader of the category should know."""
+    lines = []
+    if not case.alike and case.ends.fresh:
+        bases = [POINTS * float(np.nanmean(outcomes[BASE, e].share_S_P))
+                 for e in (case.ends.given, case.ends.fresh)]  # fmt: skip
+        lines.append(
+            f"the untrained model solves {bases[0]:.1f} % of {case.ends.given} and {bases[1]:.1f} "
+            f"% of {case.ends.fresh}: gains on the two are hard to compare in points"
+        )
+    return lines
 
 
 _PARTS = (
@@ -148,10 +174,16 @@ def _difference_log_odds(
     if weights is None:
         return None
     means = {key: float(np.nanmean(outcomes[key].share_S_P)) for key in signs}
-    value = sum(sign * np.log(means[k] / (1 - means[k])) for k, sign in signs.items())
-    found = contrast(outcomes, weights)
-    # The permutation test is on the linear scale; it turns the sign of each seed's own difference.
-    return replace(found, value=float(value)).scaled(1.0)
+    logits = {key: sign * np.log(means[key] / (1 - means[key])) for key, sign in signs.items()}
+    found = contrast({key: outcomes[key] for key in signs}, weights)
+    # By the delta method a seed's log-odds lie on the tangent at the arm's mean.
+    tangent = sum(logits[k] - weights[k] * means[k] for k in signs if k[0] == REWARD)
+    fixed = sum(logits[key] for key in signs if key[0] == BASE)
+    by_arm = (found.by_arm[0] + tangent,)
+    return Contrast(
+        float(sum(logits.values())), found.stderr, found.df, found.seeds, found.problems, found.n,
+        found.clusters, by_arm, float(fixed),
+    ).scaled(1.0)  # fmt: skip
 
 
 def _greedy(evidence: Evidence) -> list[dict[str, Any]] | None:
@@ -171,9 +203,10 @@ def _greedy(evidence: Evidence) -> list[dict[str, Any]] | None:
     ]
 
 
-def _arm(evidence: Evidence, outcomes: dict[Key, Outcomes], role: str) -> dict[str, Any]:
-    """Accuracy of an arm on B, by seed: mean, median, spread, and how many seeds collapsed."""
-    given = evidence.protocol.given
+def _arm(
+    evidence: Evidence, outcomes: dict[Key, Outcomes], role: str, given: str
+) -> dict[str, Any]:
+    """Accuracy of an arm on a benchmark: by seed, mean, median, and how many seeds collapsed."""
     base = float(np.nanmean(outcomes[BASE, given].share_S_P))
     own = outcomes[role, given]
     by_seed = np.nanmean(own.share_S_P, axis=1)
@@ -186,6 +219,7 @@ def _arm(evidence: Evidence, outcomes: dict[Key, Outcomes], role: str) -> dict[s
     entries = {run["name"]: run for run in evidence.folder.document["runs"]}
     return {
         "arm": role,
+        "benchmark": given,
         "reward": entries[names[0]]["reward"] if names else None,
         "seeds": [entries[name]["seed"] for name in names],
         "accuracy_by_seed": (POINTS * by_seed).tolist(),

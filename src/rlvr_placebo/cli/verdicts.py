@@ -54,7 +54,7 @@ class Judge:
 
     def run(self) -> None:
         """Run what is left and print the verdict."""
-        from rlvr_placebo.study.judge import Request, judge_reward, plan
+        from rlvr_placebo.study.judge import Request, conclude, plan, train_arms
         from rlvr_placebo.train.settings import parse_settings
 
         if self.workers < 1:
@@ -72,8 +72,10 @@ class Judge:
         from rlvr_placebo.model.process import settle
 
         settle()
-        with StudyDisplay(self.out, set(study.runs)) as runs, Display(0) as display:
-            document = judge_reward(request, self.out, self.workers, runs.report, display)
+        with StudyDisplay(self.out, set(study.runs)) as runs:
+            train_arms(study, protocol, self.out, self.workers, runs.report)
+        with Display(0) as display:
+            document = conclude(protocol, self.out, display)
         print_verdict(document, self.json)
 
 
@@ -86,7 +88,7 @@ class Verdict:
     benchmark: str = ""
     """Where the gain is claimed, if the study has no protocol; its first by default."""
     fresh: str = ""
-    """Problems the model cannot know, likewise; its second by default."""
+    """Problems the model cannot know, likewise; without, nothing can be called genuine."""
     delta: float | None = None
     """Points per hundred that matter, likewise; 3 by default."""
     reward: tuple[str, ...] = ()
@@ -131,7 +133,9 @@ def print_verdict(document: Mapping[str, Any], as_json: bool) -> None:
     for entry in document["verdicts"]:
         name = f" [{entry['variant']}]" if entry["variant"] != "plain" else ""
         say()
-        say(f"{entry['reward']}{name} on {entry['model']}: {entry['category'].upper()}")
+        mark = " (exploratory: judged by end points named after its runs)"
+        mark = mark if entry["exploratory"] else ""
+        say(f"{entry['reward']}{name} on {entry['model']}: {entry['category'].upper()}{mark}")
         say(f"  {entry['meaning']}")
         say(f"  {entry['because']}")
         for line in _lines(entry, document["protocol"]):
@@ -145,7 +149,8 @@ def print_verdict(document: Mapping[str, Any], as_json: bool) -> None:
 
 def _lines(entry: Mapping[str, Any], protocol: Mapping[str, Any]) -> list[str]:
     """What stands below the sentence of one verdict."""
-    lines = [f"crashed: {name} ({reason})" for name, reason in entry["crashed"].items()]
+    lines = [f"note: {line}" for line in entry["notes"]]
+    lines += [f"crashed: {name} ({reason})" for name, reason in entry["crashed"].items()]
     if entry["gain"] is None:
         return lines
     lines += ["", f"{'over':16} {'benchmark':22} {'points':>7}  {'interval':17} p above"]
@@ -153,12 +158,19 @@ def _lines(entry: Mapping[str, Any], protocol: Mapping[str, Any]) -> list[str]:
     if entry["gain_fresh"]:
         lines.append(_row("base", protocol["fresh"], entry["gain_fresh"]))
         lines.append(_row("base", "difference of the two", entry["difference"]))
+        if entry["difference_log_odds"]:
+            low, high = entry["difference_log_odds"]["interval90"]
+            value = entry["difference_log_odds"]["value"]
+            lines.append(
+                f"{'':16} {'the same in log-odds':22} {value:+7.2f}  [{low:.2f}, {high:.2f}]"
+            )
     lines += [_row(c["control"], c["benchmark"], c) for c in entry["controls"]]
     lines += ["", "ladder (accuracy; shares depend on the order of the steps):"]
     for rung in entry["ladder"]["steps"]:
         bar = "█" * round(WIDTH * rung["accuracy"] / 100)
-        step = f"{rung['step']['value']:+.1f}" if rung["step"] else ""
-        lines.append(f"{rung['arm']:14} {bar:{WIDTH}} {rung['accuracy']:5.1f} {step:>6}")
+        step = rung["step"]
+        told = f"{step['value']:+.1f} ± {step['stderr']:.1f}" if step else ""
+        lines.append(f"{rung['arm']:14} {bar:{WIDTH}} {rung['accuracy']:5.1f} {told:>12}")
     lines += ["", *_details(entry)]
     return lines
 
@@ -206,8 +218,8 @@ def _details(entry: Mapping[str, Any]) -> list[str]:
             f"{need['of']:g} points "
             + (f"{need['seeds']} seeds per arm" if need["seeds"] else "more problems are needed")
         )
-    collapsed = [f"{a['arm']} {100 * a['collapsed']:.0f} %" for a in entry["arms"]
-                 if a["collapsed"]]  # fmt: skip
+    collapsed = [f"{a['arm']} {100 * a['collapsed']:.0f} % on {a['benchmark']}"
+                 for a in entry["arms"] if a["collapsed"]]  # fmt: skip
     if collapsed:
         lines.append(f"seeds that fell below half of the base: {', '.join(collapsed)}")
     return lines

@@ -44,6 +44,7 @@ from rlvr_placebo.rewards.spec import (
 )
 from rlvr_placebo.study.local import Launch, Progress, run_study
 from rlvr_placebo.study.matrix import Study, make_study
+from rlvr_placebo.text.duplicates import shared
 from rlvr_placebo.text.problems import load_problems
 from rlvr_placebo.text.templates import get_template
 from rlvr_placebo.train.prompts import sweep_prompts
@@ -154,9 +155,14 @@ def plan(request: Request) -> tuple[Study, Protocol]:
         },
         "verdict",
     )
-    for name in (given, fresh, development):
-        if name:
-            load_problems(name)
+    pool = load_problems(str(settings["pool"]))
+    for name in filter(None, (given, fresh, development)):
+        overlap = shared(pool, load_problems(name))
+        if overlap.exact and name != development:
+            raise PlaceboError(
+                f"{name}: {overlap.exact} of its problems stand in the training pool "
+                f"({overlap.example!r}): the verdict would be invalid"
+            )
     for template in templates if development else ():
         get_template(template)
     protocol = Protocol(
@@ -181,28 +187,37 @@ def _check(request: Request) -> None:
             f"--seeds {request.seeds}: a verdict takes {LEAST_SEEDS} at least (with fewer, no "
             "rearrangement of the seeds is rare enough)"
         )
-    if not 0 < request.delta < 100:
-        raise PlaceboError("--delta: points per hundred, above 0 and below 100")
+    _check_delta(request.delta)
     if request.coverage < 0 or not request.rewards or not request.models:
         raise PlaceboError("name at least one model and one reward; --coverage is 0 or more")
 
 
-def judge_reward(
-    request: Request, out: Path, workers: int, report: Callable[[Progress], None], watch: Watch
-) -> dict[str, Any]:
-    """Carry out what is left of a verdict; stopped at any time, the same call goes on.
+def _check_delta(delta: float) -> None:
+    if not 0 < delta < 100:
+        raise PlaceboError(f"--delta {delta:g}: points per hundred, above 0 and below 100")
+
+
+def train_arms(
+    study: Study, protocol: Protocol, out: Path, workers: int,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> None:  # fmt: skip
+    """Write the protocol and carry out what is left of its runs; stopped, the same call goes on.
+
+    Raises:
+        PlaceboError: ``out`` holds something else, or every run of an arm failed.
+    """
+    _write_protocol(protocol, out)
+    run_study(study, Launch(out, workers, go_on=True), report)
+    check_arms(StudyFolder.open(out))
+
+
+def conclude(protocol: Protocol, out: Path, watch: Watch) -> dict[str, Any]:
+    """Try prompts, sample for coverage, and judge; stopped at any time, the same call goes on.
 
     Returns:
         The verdict, as it is in ``verdict.json``.
-
-    Raises:
-        PlaceboError: a mistake in what is asked, or ``out`` holds something else.
     """
-    study, protocol = plan(request)
-    _write_protocol(protocol, out)
-    run_study(study, Launch(out, workers, go_on=True), report)
     folder = StudyFolder.open(out)
-    check_arms(folder)
     for evidence in gather(folder, protocol):
         _sweep(evidence, watch)
         _cover(evidence, watch)
@@ -308,14 +323,14 @@ def verdict_on(
                 f"{path}: has a protocol, written before its runs; it cannot be judged by another"
             )
         return write_verdict(folder, protocol)
-    config = _begun(folder)
-    ends = [c["benchmark"] for c in config["contracts"]]
-    chosen = given or ends[0]
-    others = [end for end in ends if end != chosen]
+    _check_delta(delta := 3.0 if delta is None else delta)
+    chosen = given or _begun(folder)["contracts"][0]["benchmark"]
+    if chosen == fresh:
+        raise PlaceboError(f"--fresh {fresh}: is the benchmark itself")
     afterwards = Protocol(
         given=chosen,
-        fresh=fresh or (others[0] if others and not given else ""),
-        delta=3.0 if delta is None else delta,
+        fresh=fresh,
+        delta=delta,
         seeds=LEAST_SEEDS,
         runs=tuple(folder.names),
         before=False,
