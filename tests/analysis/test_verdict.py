@@ -14,6 +14,7 @@ from rlvr_placebo.analysis.protocol import Protocol
 from rlvr_placebo.analysis.verdict import SCHEMA_FILE
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.files import write_json
+from rlvr_placebo.core.rundir import RunDirectory
 
 
 def judged(folder, capsys, *more):
@@ -70,8 +71,6 @@ def test_it_is_told_at_80_columns_without_a_terminal(whole, capsys):
         (lambda s: s.runs.__setitem__(slice(None), [r for r in s.runs if r[2] == 1]),
          "seeds: 5 wanted, 1 there"),
         (lambda s: shutil.rmtree(s.path / "prompts"), "controls are missing: C0 prompt"),
-        (lambda s: (s.path / "runs/format-s3/result.json").unlink(), "1 runs are not finished"),
-        (lambda s: shutil.rmtree(s.path / "runs/format-s3/evaluations"), "no evaluation at all"),
     ],
 )  # fmt: skip
 def test_what_is_missing_makes_it_invalid(whole, capsys, spoil, line):
@@ -113,6 +112,7 @@ def test_contracts_that_differ_make_it_invalid(whole, capsys, field):
     for contract in document["config"]["contracts"]:
         contract[field] = "another"
     write_json(path, document)
+    RunDirectory(path.parent).finish({})
     entry = judged(whole.write(), capsys)
     assert entry["category"] == "invalid"
     assert "contracts differ" in entry["because"]
@@ -124,6 +124,7 @@ def test_too_few_samples_make_it_invalid(whole, capsys, monkeypatch):
         for contract in document["config"]["contracts"]:
             contract["decodings"] = [{"temperature": 1.0, "samples": 4}]
         write_json(path, document)
+        RunDirectory(path.parent).finish({})
     entry = judged(whole.write(), capsys)
     assert "8 samples per problem at T = 1 wanted, 4 there" in entry["because"]
 
@@ -163,6 +164,7 @@ def test_answers_that_nobody_could_judge_make_it_invalid(whole, capsys):
     for row in rows[::5]:
         row["correct"] = None
     pq.write_table(pa.Table.from_pylist(rows), path)
+    RunDirectory(path.parents[1]).finish({})
     entry = judged(whole.write(), capsys)
     assert "of the answers of reward could not be judged (1 % at most)" in entry["because"]
 
@@ -274,7 +276,9 @@ def test_a_folder_that_is_no_study(tmp_path, capsys):
 
 def test_a_protocol_cannot_be_changed(whole, capsys):
     path = whole.write()
-    protocol = Protocol("given", "fresh", rewards=("ground_truth",))
+    controls = {c.partition("(")[0]: c for c in CONTROLS}
+    protocol = Protocol("given", "fresh", rewards=("ground_truth",),
+                        controls={"ground_truth": controls})  # fmt: skip
     document = {"protocol": protocol.as_dict() | {"delta": 1.0}, "hash": protocol.hash}
     write_json(path / "protocol.json", document)
     assert main(["verdict", str(path)]) == 2

@@ -1,6 +1,7 @@
 """`placebo judge` from end to end, as small as it can be; its protocol; its mistakes."""
 
 import json
+import shutil
 
 import jsonschema
 import pytest
@@ -10,9 +11,7 @@ from rlvr_placebo.analysis.protocol import read_protocol
 from rlvr_placebo.analysis.verdict import SCHEMA_FILE
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.files import write_json
-from rlvr_placebo.core.rundir import SCHEMA
-from rlvr_placebo.study.judge import Request, check_arms, plan
+from rlvr_placebo.study.judge import Request, plan, write_protocol
 from rlvr_placebo.study.local import Launch, run_study
 from rlvr_placebo.study.matrix import make_study
 from rlvr_placebo.text.problems import load_problems
@@ -100,12 +99,62 @@ def test_a_folder_in_use_is_left_alone(few, tmp_path, capsys):
         ({"settings": (("evaluation.samples", 4),)}, "at least 8"),
         ({"settings": (("evaluation.benchmarks", ["amc"]),)}, "named by --benchmark"),
         ({"fresh": "pocket-500"}, "named twice"),
+        ({"development": "pocket-500"}, "500 of its problems stand in pocket-500 too"),
+        ({"development": ""}, "no control C0"),
+        ({"prompts": ("plain", "plain")}, "--prompt: one is named twice"),
+        ({"rewards": ("random", "random(0.5)")}, "--reward: one is named twice"),
+        ({"seeds": 100_000}, "at most 1000"),
+        ({"coverage": -1}, "0 to 10000"),
+        ({"settings": (("pool", "pocket-500"),)}, "stand in the training pool too"),
     ],
 )
 def test_mistakes_are_found_before_anything_runs(changes, line):
     request = {"models": ("pocket/code-prior",), "rewards": ("ground_truth",), **changes}
     with pytest.raises(PlaceboError, match=line):
         plan(Request(**request))
+
+
+def test_one_cluster_is_found_before_anything_runs(few, tmp_path):
+    path = tmp_path / "one.jsonl"
+    path.write_text((few / "given.jsonl").read_text().splitlines()[0] + "\n")
+    with pytest.raises(PlaceboError, match="too few clusters"):
+        plan(Request(("pocket/code-prior",), ("format",), given=str(path)))
+
+
+def test_a_protocol_by_which_nothing_was_run_may_be_changed(few, tmp_path, capsys):
+    words = command(few, tmp_path / "out")
+    words[words.index("pocket/code-prior")] = "pocket/code-prio"
+    assert main(words) == 2
+    assert "code-prio" in capsys.readouterr().err
+    study, protocol = plan(Request(("pocket/code-prior",), ("format",)))
+    del study
+    write_protocol(protocol, tmp_path / "out")
+    assert read_protocol(tmp_path / "out").hash == protocol.hash
+
+
+def test_a_folder_inside_a_study_is_refused(few, judged, capsys):
+    assert main(command(few, judged / "inside")) == 2
+    assert "lies inside the study" in capsys.readouterr().err
+
+
+def test_what_is_lost_or_changed_is_no_evidence(judged, tmp_path, capsys):
+    for what, line in (
+        ("runs/*-ground_truth-plain-s1-*/evaluations/step-000001.parquet", "damaged"),
+        ("runs/*-format-plain-s1-*/metrics.jsonl", "damaged"),
+        ("prompts/base-*/result.json", "prompts: not finished"),
+        ("coverage/base-*/result.json", "coverage: not finished"),
+        ("runs/*-format-plain-s2-*/result.json", "1 runs are not finished"),
+    ):
+        copy = tmp_path / str(len(list(tmp_path.iterdir())))
+        shutil.copytree(judged, copy)
+        (path,) = copy.glob(what)
+        path.unlink()
+        before = (copy / "verdict.json").read_bytes()
+        assert main(["verdict", str(copy)]) == 2
+        said = capsys.readouterr().err
+        assert line in said
+        assert said.count("\n") == 1
+        assert (copy / "verdict.json").read_bytes() == before
 
 
 def test_controls_of_several_rewards_are_shared():
@@ -130,32 +179,32 @@ def test_problems_that_incorrect_labels_need_are_those_of_every_arm():
     assert {config.labels.wrong_answers for config in study.runs.values()} == {2}
 
 
-def test_a_reward_that_always_fails_is_a_mistake_and_no_finding(tmp_path):
-    runs = [
-        {"name": f"{reward}-s{seed}", "model": "m", "reward": reward, "variant": "plain",
-         "seed": seed, "steps": 1}
-        for reward in ("mine", "format") for seed in (1, 2)
-    ]  # fmt: skip
-    document = {"schema": SCHEMA, "name": "", "description": "", "store": ".", "runs": runs}
-    some = {"mine-s1": "out of memory"}
-    write_json(tmp_path / "study.json", document | {"crashed": some})
-    check_arms(StudyFolder.open(tmp_path))
-    write_json(tmp_path / "study.json", document | {"crashed": some | {"mine-s2": "of mine"}})
-    with pytest.raises(PlaceboError, match="every run of mine failed; mine-s1: out of memory"):
-        check_arms(StudyFolder.open(tmp_path))
+def some(few, tmp_path, seeds):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "def seldom(group, rng):\n"
+        "    if group.rollouts[0].completion.seed % 2:\n        raise ValueError('of mine')\n"
+        "    return [1.0] * len(group.rollouts)\n"
+        "def never(rollout):\n    raise ValueError('of mine')\n"
+    )
+    return {"models": ["pocket/code-prior"], "seeds": seeds,
+            "settings": {"steps": 1, "rollout.problems": 2, "rollout.samples": 4,
+                         "evaluation.max_tokens": 20,
+                         "evaluation.benchmarks": [str(few / "given.jsonl")]}}, mine  # fmt: skip
 
 
 def test_a_run_that_fails_does_not_stop_the_others_where_asked(few, tmp_path):
-    mine = tmp_path / "mine.py"
-    mine.write_text("def never(rollout):\n    raise ValueError('of mine')\n")
-    study = make_study(
-        {"models": ["pocket/code-prior"], "rewards": [f"{mine}:never", "format"], "seeds": [1],
-         "settings": {"steps": 1, "rollout.problems": 2, "rollout.samples": 4,
-                      "evaluation.max_tokens": 20,
-                      "evaluation.benchmarks": [str(few / "given.jsonl")]}},
-        "some",
-    )  # fmt: skip
+    document, mine = some(few, tmp_path, [1, 2, 3, 4, 5, 6])
+    study = make_study(document | {"rewards": [f"{mine}:seldom"]}, "some")
     runs = run_study(study, Launch(tmp_path / "out", go_on=True, pause=0.05))
-    assert [run.config["reward_name"] for run in runs] == ["format"]
-    (reason,) = StudyFolder.open(tmp_path / "out").document["crashed"].values()
-    assert "of mine" in reason
+    crashed = StudyFolder.open(tmp_path / "out").document["crashed"]
+    assert len(runs) + len(crashed) == 6
+    assert runs
+    assert all("of mine" in reason for reason in crashed.values())
+
+
+def test_a_reward_that_always_fails_is_a_mistake_and_no_finding(few, tmp_path):
+    document, mine = some(few, tmp_path, [1, 2])
+    study = make_study(document | {"rewards": [f"{mine}:never", "format"]}, "some")
+    with pytest.raises(PlaceboError, match=r"every run of .*mine.py:never failed; .*of mine"):
+        run_study(study, Launch(tmp_path / "out", go_on=True, pause=0.05))

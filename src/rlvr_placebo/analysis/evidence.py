@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -168,12 +168,31 @@ class Evidence:
             gone = sum(run.path.name in self.crashed for run in runs)
             if gone > LOST * len(runs):
                 lines.append(f"{gone} of {len(runs)} runs of {role} crashed")
-        names = {run.path.name for runs in self.arms.values() for run in runs}
-        waiting = [s.name for s in self.folder.status() if s.name in names - set(self.crashed)
-                   and s.state != "finished"]  # fmt: skip
-        if waiting:
-            lines.append(f"{len(waiting)} runs are not finished, the first is {waiting[0]}")
         return lines
+
+    def must_be_whole(self) -> None:
+        """Refuse evidence that is not finished, or not what was written.
+
+        Raises:
+            PlaceboError: a run, a prompt sweep or a sampling for coverage is; it is named.
+        """
+        runs = [run for own in self.arms.values() for run in own]
+        waiting = [r for r in runs if not r.finished and r.path.name not in self.crashed]
+        if waiting:
+            raise PlaceboError(
+                f"{self.folder.path}: {len(waiting)} runs are not finished, the first is "
+                f"{waiting[0].path.name}; the command that began them goes on"
+            )
+        wanted = {PROMPTS: self.protocol.development, COVERAGE: self.protocol.coverage}
+        for kind, asked in wanted.items():
+            if asked and not self._beside(kind):
+                raise PlaceboError(
+                    f"{self.folder.path / kind}: not finished; the same `placebo judge` goes on"
+                )
+        beside = [*self.sweeps.values(), *self.covered.values()]
+        for run in [*runs, *(run for own in beside for run in own)]:
+            if run.finished:
+                run.must_be_whole()
 
     def _unfit(self) -> list[str]:
         """Evaluations that do not allow the comparison."""
@@ -282,9 +301,14 @@ def has_evaluation(run: RunDirectory) -> bool:
 
 
 def last_step(run: RunDirectory) -> int:
-    """The step that was evaluated last; of a finished run its last."""
-    steps = [int(p.stem.removeprefix("step-")) for p in Path(run.path).glob("evaluations/step-*")]
-    return max(steps)
+    """The last step of a finished run; of another one the step that was evaluated last."""
+    if run.finished:
+        return int(run.config["steps"])
+    steps = (_EVALUATED.fullmatch(path.name) for path in run.path.glob("evaluations/*"))
+    return max(int(found[1]) for found in steps if found)
+
+
+_EVALUATED = re.compile(r"step-(\d{6,})\.parquet")
 
 
 def _outcomes(rows: Sequence[Samples], ids: Sequence[str], trained: bool) -> Outcomes:

@@ -14,6 +14,7 @@ from rlvr_placebo.core.rundir import RunDirectory
 
 FILE = "protocol.json"
 VERSION = 1  # of the rules in docs/verdict.md
+ROLES = {"shuffle", "format", "permuted_gold", "majority_vote"}  # trained controls
 SAMPLES = 8  # answers per problem, at least
 
 
@@ -89,4 +90,17 @@ def read_protocol(folder: Path) -> Protocol | None:
         raise PlaceboError(f"{folder / FILE}: damaged (entries are missing)") from None
     if protocol.hash != document.get("hash"):
         raise PlaceboError(f"{folder / FILE}: changed since it was written; its hash differs")
+    if not _is_whole(protocol):
+        raise PlaceboError(f"{folder / FILE}: damaged (an entry is of another kind)")
     return protocol
+
+
+def _is_whole(protocol: Protocol) -> bool:
+    """Whether every entry is of the kind of its default, and every reward has its controls."""
+    plain = Protocol("")
+    for entry in dataclasses.fields(Protocol):
+        kind, value = type(getattr(plain, entry.name)), getattr(protocol, entry.name)
+        if not isinstance(value, (int, float) if kind is float else kind):
+            return False
+    roles = [protocol.controls.get(reward) for reward in protocol.rewards]
+    return all(isinstance(own, dict) and own.keys() >= ROLES for own in roles)

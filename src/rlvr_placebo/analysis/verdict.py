@@ -56,9 +56,11 @@ def judge(folder: StudyFolder, protocol: Protocol) -> dict[str, Any]:
         The verdict as a document; ``verdicts`` holds one entry per reward, model and variant.
 
     Raises:
-        PlaceboError: there is nothing to judge, or a run cannot be read.
+        PlaceboError: there is nothing to judge, or something is unfinished or damaged.
     """
     evidence = gather(folder, protocol)
+    for one in evidence:
+        one.must_be_whole()
     faults = [e.faults() for e in evidence]
     outcomes = [{} if f else e.outcomes() for e, f in zip(evidence, faults, strict=True)]
     cases = [

@@ -128,7 +128,7 @@ def print_verdict(document: Mapping[str, Any], as_json: bool) -> None:
     console = for_tables()
 
     def say(line: str = "") -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
     for entry in document["verdicts"]:
         name = f" [{entry['variant']}]" if entry["variant"] != "plain" else ""

@@ -25,7 +25,8 @@ from rlvr_placebo.analysis.evidence import (
     base_name,
     gather,
 )
-from rlvr_placebo.analysis.folder import StudyFolder
+from rlvr_placebo.analysis.folder import MARKER, StudyFolder
+from rlvr_placebo.analysis.prompts import halves
 from rlvr_placebo.analysis.protocol import FILE, SAMPLES, Protocol, read_protocol
 from rlvr_placebo.analysis.verdict import judge
 from rlvr_placebo.core.errors import PlaceboError
@@ -53,6 +54,7 @@ from rlvr_placebo.train.standalone import evaluate_model
 from rlvr_placebo.train.watch import Watch
 
 VERDICT = "verdict.json"
+MOST_SEEDS, MOST_SAMPLES = 1000, 10_000
 # Where nothing else is asked for: end points, and settings that all arms share.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "pocket": {
@@ -122,6 +124,8 @@ def plan(request: Request) -> tuple[Study, Protocol]:
     development = own["development"] if request.development is None else request.development
     templates = request.prompts or own["prompts"]
     specs = [parse(reward) for reward in request.rewards]
+    if len({describe(s) for s in specs}) < len(specs):
+        raise PlaceboError("--reward: one is named twice")
     arms = {describe(s): s for s in specs}
     for spec in specs:
         arms |= {describe(c): c for c in control_rewards(spec).values()}
@@ -155,15 +159,8 @@ def plan(request: Request) -> tuple[Study, Protocol]:
         },
         "verdict",
     )
-    pool = load_problems(str(settings["pool"]))
-    for name in filter(None, (given, fresh, development)):
-        overlap = shared(pool, load_problems(name))
-        if overlap.exact and name != development:
-            raise PlaceboError(
-                f"{name}: {overlap.exact} of its problems stand in the training pool "
-                f"({overlap.example!r}): the verdict would be invalid"
-            )
-    for template in templates if development else ():
+    _check_problems(str(settings["pool"]), given, fresh, development)
+    for template in templates:
         get_template(template)
     protocol = Protocol(
         given=given,
@@ -172,7 +169,7 @@ def plan(request: Request) -> tuple[Study, Protocol]:
         seeds=request.seeds,
         models=request.models,
         development=development,
-        prompts=tuple(templates) if development else (),
+        prompts=tuple(templates),
         coverage=request.coverage,
         settings={"recipe": request.recipe, **settings},
         runs=tuple(study.runs),
@@ -187,9 +184,40 @@ def _check(request: Request) -> None:
             f"--seeds {request.seeds}: a verdict takes {LEAST_SEEDS} at least (with fewer, no "
             "rearrangement of the seeds is rare enough)"
         )
+    if request.seeds > MOST_SEEDS or not 0 <= request.coverage <= MOST_SAMPLES:
+        raise PlaceboError(f"--seeds: at most {MOST_SEEDS}; --coverage: 0 to {MOST_SAMPLES}")
     _check_delta(request.delta)
-    if request.coverage < 0 or not request.rewards or not request.models:
-        raise PlaceboError("name at least one model and one reward; --coverage is 0 or more")
+    if not request.rewards or not request.models:
+        raise PlaceboError("name at least one model and one reward")
+    if request.development == "":
+        raise PlaceboError("--development: without one there is no control C0, and no verdict")
+    for what in ("models", "rewards", "prompts"):
+        named = getattr(request, what)
+        if len(set(named)) < len(named):
+            raise PlaceboError(f"--{what.removesuffix('s')}: one is named twice")
+
+
+def _check_problems(pool: str, given: str, fresh: str, development: str) -> None:
+    """Refuse sets of problems with which the verdict would be invalid, or say nothing."""
+    trained, judged = load_problems(pool), load_problems(given)
+    sets = [(given, [("the training pool", trained)])]
+    if fresh:
+        sets.append((fresh, [("the training pool", trained), (given, judged)]))
+    sets.append((development, [(given, judged)]))
+    for name, others in sets:
+        own = load_problems(name)
+        clusters = {p.id: p.cluster for p in own}
+        parts = halves(clusters) if name == development else [set(clusters)]
+        if min(len({clusters[id] for id in part}) for part in parts) < 2:
+            raise PlaceboError(
+                f"{name}: its {len(own)} problems stand in too few clusters to show any spread"
+            )
+        for other, asked in others:
+            if (overlap := shared(asked, own)).exact:
+                raise PlaceboError(
+                    f"{name}: {overlap.exact} of its problems stand in {other} too "
+                    f"({overlap.example!r})"
+                )
 
 
 def _check_delta(delta: float) -> None:
@@ -206,9 +234,8 @@ def train_arms(
     Raises:
         PlaceboError: ``out`` holds something else, or every run of an arm failed.
     """
-    _write_protocol(protocol, out)
+    write_protocol(protocol, out)
     run_study(study, Launch(out, workers, go_on=True), report)
-    check_arms(StudyFolder.open(out))
 
 
 def conclude(protocol: Protocol, out: Path, watch: Watch) -> dict[str, Any]:
@@ -224,35 +251,25 @@ def conclude(protocol: Protocol, out: Path, watch: Watch) -> dict[str, Any]:
     return write_verdict(folder, protocol)
 
 
-def check_arms(folder: StudyFolder) -> None:
-    """A run may crash; an arm of which every run did is a mistake, and no finding.
-
-    Raises:
-        PlaceboError: there is such an arm.
-    """
-    crashed = folder.document["crashed"]
-    arms: dict[tuple[str, str], list[str]] = {}
-    for run in folder.document["runs"]:
-        arms.setdefault((run["model"], run["reward"]), []).append(run["name"])
-    for (_, reward), names in arms.items():
-        if all(name in crashed for name in names):
-            raise PlaceboError(f"every run of {reward} failed; {names[0]}: {crashed[names[0]]}")
-
-
-def _write_protocol(protocol: Protocol, out: Path) -> None:
+def write_protocol(protocol: Protocol, out: Path) -> None:
     """Write the protocol before anything else; another one must not be there."""
+    for parent in out.resolve().parents:
+        if (parent / MARKER).exists():
+            raise PlaceboError(f"{out}: lies inside the study {parent}; choose another --out")
     known = read_protocol(out) if out.is_dir() else None
-    if known is not None and known.hash != protocol.hash:
-        keys = sorted(differences(known.as_dict(), protocol.as_dict()) - {"runs", "settings"})
-        what = f" ({', '.join(keys)} differ)" if keys else ""
+    if known is not None and known.hash != protocol.hash and (out / "runs").exists():
+        keys = sorted(differences(known.as_dict(), protocol.as_dict()))
+        keys = ["the code of a reward" if key == "runs" else key for key in keys
+                if key != "runs" or len(keys) == 1]  # fmt: skip
         raise PlaceboError(
-            f"{out}: holds a verdict by another protocol{what}; runs made for one do not count for "
-            "another: choose another --out"
+            f"{out}: holds a verdict by another protocol ({', '.join(keys)} differ); runs made for "
+            "one do not count for another: choose another --out"
         )
-    if known is None:
-        with locked(out):
-            if any(out.iterdir()):
-                raise PlaceboError(f"{out}: in use, and not by a verdict; choose another --out")
+    with locked(out):
+        if known is None and any(out.iterdir()):
+            raise PlaceboError(f"{out}: in use, and not by a verdict; choose another --out")
+        if known is None or known.hash != protocol.hash:  # nothing was run by the one before
+            (out / MARKER).unlink(missing_ok=True)
             write_json(out / FILE, {"protocol": protocol.as_dict(), "hash": protocol.hash})
 
 

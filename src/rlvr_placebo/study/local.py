@@ -46,7 +46,8 @@ class Launch:
         workers: processes at once.
         store: folder that keeps the runs, if not the study's own; studies that share it share them.
         pause: seconds between two looks at the workers.
-        go_on: leave runs that fail, name them in ``study.json``, and carry out the others.
+        go_on: leave runs that fail, name them in ``study.json``, and carry out the others, until
+            every run of an arm has failed.
     """
 
     out: Path
@@ -245,6 +246,11 @@ class _Pool:
         if not self.go_on:
             raise PlaceboError(f"run {name} failed: {reason}")
         self.crashed[name] = reason
+        own = self.study.runs[name]
+        arm = [n for n, c in self.study.runs.items() if (c.model, c.reward, c.variant)
+               == (own.model, own.reward, own.variant)]  # fmt: skip
+        if all(n in self.crashed for n in arm):  # a mistake, and no finding
+            raise PlaceboError(f"every run of {describe(own.reward)} failed; {name}: {reason}")
 
     def progress(self) -> Progress:
         done = {name: self.folder.steps_done(name) for name in self.study.runs}
