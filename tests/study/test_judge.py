@@ -11,9 +11,10 @@ from rlvr_placebo.analysis.protocol import read_protocol
 from rlvr_placebo.analysis.verdict import SCHEMA_FILE
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.study.judge import Request, plan, write_protocol
+from rlvr_placebo.study.judge import write_protocol
 from rlvr_placebo.study.local import Launch, run_study
 from rlvr_placebo.study.matrix import make_study
+from rlvr_placebo.study.request import Request, plan
 from rlvr_placebo.text.problems import load_problems
 
 SMALL = ("steps=1", "rollout.problems=2", "rollout.samples=4", "evaluation.max_tokens=60",

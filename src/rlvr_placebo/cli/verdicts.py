@@ -54,7 +54,8 @@ class Judge:
 
     def run(self) -> None:
         """Run what is left and print the verdict."""
-        from rlvr_placebo.study.judge import Request, conclude, plan, train_arms
+        from rlvr_placebo.study.judge import conclude, train_arms
+        from rlvr_placebo.study.request import Request, plan
         from rlvr_placebo.train.settings import parse_settings
 
         if self.workers < 1:

@@ -1,4 +1,4 @@
-"""Judge a reward: plan its arms beside its controls, run what is missing, give the verdict.
+"""Judge a reward: run the arms that were planned (request.py), measure, give the verdict.
 
 ::
 
@@ -11,12 +11,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlvr_placebo.analysis.decision import FORMAT, LEAST_SEEDS, MAJORITY, PERMUTED, REWARD, SHUFFLE
+from rlvr_placebo.analysis.decision import LEAST_SEEDS, PERMUTED, REWARD
 from rlvr_placebo.analysis.evidence import (
     COVERAGE,
     PROMPTS,
@@ -26,203 +25,21 @@ from rlvr_placebo.analysis.evidence import (
     gather,
 )
 from rlvr_placebo.analysis.folder import MARKER, StudyFolder
-from rlvr_placebo.analysis.prompts import halves
 from rlvr_placebo.analysis.protocol import FILE, SAMPLES, Protocol, read_protocol
 from rlvr_placebo.analysis.verdict import judge
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import write_json
 from rlvr_placebo.core.rundir import RunDirectory, differences, locked
 from rlvr_placebo.evaluate.contract import EvaluationConfig
-from rlvr_placebo.rewards.registry import BENCHMARK
-from rlvr_placebo.rewards.spec import (
-    Spec,
-    canonical,
-    describe,
-    implied,
-    informed,
-    needs_votes,
-    parse,
-)
+from rlvr_placebo.rewards.spec import Spec, parse
 from rlvr_placebo.study.local import Launch, Progress, run_study
-from rlvr_placebo.study.matrix import Study, make_study
-from rlvr_placebo.text.duplicates import shared
-from rlvr_placebo.text.problems import load_problems
-from rlvr_placebo.text.templates import get_template
+from rlvr_placebo.study.matrix import Study
+from rlvr_placebo.study.request import check_delta, named
 from rlvr_placebo.train.prompts import sweep_prompts
-from rlvr_placebo.train.settings import flat_settings
 from rlvr_placebo.train.standalone import evaluate_model
 from rlvr_placebo.train.watch import Watch
 
 VERDICT = "verdict.json"
-MOST_SEEDS, MOST_SAMPLES = 1000, 10_000
-# Where nothing else is asked for: end points, and settings that all arms share.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "pocket": {
-        "given": "pocket-500", "fresh": "pocket-new", "development": "pocket-fresh@9001",
-        "prompts": ("plain", "boxed", "forced_code", "nonsense"),
-        "settings": {"pool": "pocket-train@400", "labels.samples": 16},
-    },
-    "paper": {
-        "given": "math-500", "fresh": "aime-2025", "development": "amc",
-        "prompts": ("plain", "boxed", "chat", "nonsense"),
-        "settings": {"pool": "deepscaler", "labels.samples": 64},
-    },
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of :func:`plan`; what is empty or None is chosen by the recipe."""
-
-    models: tuple[str, ...]
-    rewards: tuple[str, ...]
-    given: str = ""
-    fresh: str | None = None
-    development: str | None = None
-    prompts: tuple[str, ...] = ()
-    seeds: int = 10
-    delta: float = 3.0
-    coverage: int = 64
-    recipe: str = "pocket"
-    settings: tuple[tuple[str, Any], ...] = ()
-
-
-def control_rewards(reward: Spec) -> dict[str, Spec]:
-    """The trained controls of a reward, by role."""
-    return {
-        SHUFFLE: canonical({"shuffle": [reward]}),
-        FORMAT: FORMAT,
-        PERMUTED: PERMUTED,
-        MAJORITY: MAJORITY,
-    }
-
-
-def _named(specs: Sequence[Spec]) -> dict[str, Any]:
-    """What a protocol says of the rewards that are judged."""
-    return {
-        "rewards": tuple(map(describe, specs)),
-        "controls": {
-            describe(s): {role: describe(c) for role, c in control_rewards(s).items()}
-            for s in specs
-        },
-        "informed": tuple(describe(s) for s in specs if informed(s)),
-    }
-
-
-def plan(request: Request) -> tuple[Study, Protocol]:
-    """The study of a reward beside its controls, and the protocol of its verdict.
-
-    Every arm has the same problems, updates and settings; there is no tuning.
-
-    Raises:
-        PlaceboError: a reward, benchmark, template or setting does not fit.
-    """
-    _check(request)
-    own = DEFAULTS.get(request.recipe, DEFAULTS["pocket"])
-    given = request.given or own["given"]
-    fresh = own["fresh"] if request.fresh is None else request.fresh
-    development = own["development"] if request.development is None else request.development
-    templates = request.prompts or own["prompts"]
-    specs = [parse(reward) for reward in request.rewards]
-    if len({describe(s) for s in specs}) < len(specs):
-        raise PlaceboError("--reward: one is named twice")
-    arms = {describe(s): s for s in specs}
-    for spec in specs:
-        arms |= {describe(c): c for c in control_rewards(spec).values()}
-    settings = own["settings"] | {
-        "labels.wrong_answers": max(1, *map(needs_votes, arms.values())),
-        "evaluation.samples": SAMPLES,
-        "evaluation.temperatures": [0.0, SAMPLED],
-        "evaluation.benchmarks": [end for end in (given, fresh) if end],
-    }
-    for spec in specs:
-        settings |= implied(spec)
-    changes = flat_settings(dict(request.settings))
-    for key in changes.keys() & {"evaluation.benchmarks", "evaluation.temperatures"}:
-        raise PlaceboError(f"--set {key}: the end points are named by --benchmark and --fresh")
-    if settings.get("pool") == BENCHMARK or changes.get("pool") == BENCHMARK:
-        raise PlaceboError(
-            "this reward trains on the test problems: its gain on them is no evidence, and the "
-            "verdict would be invalid"
-        )
-    settings |= changes
-    if settings["evaluation.samples"] < SAMPLES:
-        raise PlaceboError(f"evaluation.samples: at least {SAMPLES} for a verdict")
-    study = make_study(
-        {
-            "name": f"verdict on {', '.join(map(describe, specs))}",
-            "models": list(request.models),
-            "rewards": list(arms.values()),
-            "seeds": list(range(1, request.seeds + 1)),
-            "recipe": request.recipe,
-            "settings": settings,
-        },
-        "verdict",
-    )
-    _check_problems(str(settings["pool"]), given, fresh, development)
-    for template in templates:
-        get_template(template)
-    protocol = Protocol(
-        given=given,
-        fresh=fresh,
-        delta=request.delta,
-        seeds=request.seeds,
-        models=request.models,
-        development=development,
-        prompts=tuple(templates),
-        coverage=request.coverage,
-        settings={"recipe": request.recipe, **settings},
-        runs=tuple(study.runs),
-        **_named(specs),
-    )
-    return study, protocol
-
-
-def _check(request: Request) -> None:
-    if request.seeds < LEAST_SEEDS:
-        raise PlaceboError(
-            f"--seeds {request.seeds}: a verdict takes {LEAST_SEEDS} at least (with fewer, no "
-            "rearrangement of the seeds is rare enough)"
-        )
-    if request.seeds > MOST_SEEDS or not 0 <= request.coverage <= MOST_SAMPLES:
-        raise PlaceboError(f"--seeds: at most {MOST_SEEDS}; --coverage: 0 to {MOST_SAMPLES}")
-    _check_delta(request.delta)
-    if not request.rewards or not request.models:
-        raise PlaceboError("name at least one model and one reward")
-    if request.development == "":
-        raise PlaceboError("--development: without one there is no control C0, and no verdict")
-    for what in ("models", "rewards", "prompts"):
-        named = getattr(request, what)
-        if len(set(named)) < len(named):
-            raise PlaceboError(f"--{what.removesuffix('s')}: one is named twice")
-
-
-def _check_problems(pool: str, given: str, fresh: str, development: str) -> None:
-    """Refuse sets of problems with which the verdict would be invalid, or say nothing."""
-    trained, judged = load_problems(pool), load_problems(given)
-    sets = [(given, [("the training pool", trained)])]
-    if fresh:
-        sets.append((fresh, [("the training pool", trained), (given, judged)]))
-    sets.append((development, [(given, judged)]))
-    for name, others in sets:
-        own = load_problems(name)
-        clusters = {p.id: p.cluster for p in own}
-        parts = halves(clusters) if name == development else [set(clusters)]
-        if min(len({clusters[id] for id in part}) for part in parts) < 2:
-            raise PlaceboError(
-                f"{name}: its {len(own)} problems stand in too few clusters to show any spread"
-            )
-        for other, asked in others:
-            if (overlap := shared(asked, own)).exact:
-                raise PlaceboError(
-                    f"{name}: {overlap.exact} of its problems stand in {other} too "
-                    f"({overlap.example!r})"
-                )
-
-
-def _check_delta(delta: float) -> None:
-    if not 0 < delta < 100:
-        raise PlaceboError(f"--delta {delta:g}: points per hundred, above 0 and below 100")
 
 
 def train_arms(
@@ -340,7 +157,7 @@ def verdict_on(
                 f"{path}: has a protocol, written before its runs; it cannot be judged by another"
             )
         return write_verdict(folder, protocol)
-    _check_delta(delta := 3.0 if delta is None else delta)
+    check_delta(delta := 3.0 if delta is None else delta)
     chosen = given or _begun(folder)["contracts"][0]["benchmark"]
     if chosen == fresh:
         raise PlaceboError(f"--fresh {fresh}: is the benchmark itself")
@@ -351,7 +168,7 @@ def verdict_on(
         seeds=LEAST_SEEDS,
         runs=tuple(folder.names),
         before=False,
-        **_named([parse(r) for r in rewards] or _judged(folder)),
+        **named([parse(r) for r in rewards] or _judged(folder)),
     )
     return write_verdict(folder, afterwards)
 
