@@ -130,9 +130,9 @@ def test_too_few_samples_make_it_invalid(whole, capsys, monkeypatch):
 
 
 def test_verifiers_that_disagree_make_it_invalid(whole, capsys, monkeypatch):
-    from rlvr_placebo.analysis import evidence
+    from rlvr_placebo.analysis import faults
 
-    monkeypatch.setattr(evidence, "plain_math_verify", lambda gold, answer: gold != answer)
+    monkeypatch.setattr(faults, "plain_math_verify", lambda gold, answer: gold != answer)
     entry = judged(whole.write(), capsys)
     assert "two verifiers disagree on 100.0 %" in entry["because"]
 

@@ -27,6 +27,7 @@ from rlvr_placebo.analysis.decision import (
     make_case,
 )
 from rlvr_placebo.analysis.evidence import SAMPLED, Evidence, gather
+from rlvr_placebo.analysis.faults import dispute, find_faults
 from rlvr_placebo.analysis.folder import StudyFolder
 from rlvr_placebo.analysis.power import needed
 from rlvr_placebo.analysis.protocol import Protocol
@@ -61,7 +62,7 @@ def judge(folder: StudyFolder, protocol: Protocol) -> dict[str, Any]:
     evidence = gather(folder, protocol)
     for one in evidence:
         one.must_be_whole()
-    faults = [e.faults() for e in evidence]
+    faults = [find_faults(e) for e in evidence]
     outcomes = [{} if f else e.outcomes() for e, f in zip(evidence, faults, strict=True)]
     cases = [
         make_case(o, e.ends, protocol.delta / POINTS, e.same, e.informed, f)
@@ -134,7 +135,7 @@ def _entry(
         "reward_quality": reward_quality(scored(evidence.arms[REWARD])),
         "coverage": _coverage(evidence),
         "switching": _switching(evidence),
-        "verifiers": evidence.dispute,
+        "verifiers": dispute(evidence),
         "needed": needed(weakest[1] if weakest else case.gain, case.margin, seeds)
         if case.gain else None,
     }  # fmt: skip
