@@ -5,13 +5,17 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
+from fakes import BASE, CONTROLS, MODEL, FakeStudy
+from rlvr_placebo.analysis.evidence import base_name
 from rlvr_placebo.core.records import (
     Completion,
     Finish,
@@ -126,3 +130,30 @@ def sampled_groups(checkpoint, model, problems=4, samples=6, rewards=None, tempe
         ]
         groups.append(Group(problem, prompt, tuple(rollouts)))
     return groups
+
+
+REFERENCE = Path(__file__).parents[2] / "shared" / "reference" / "paper_tables.json"
+
+
+@pytest.fixture(scope="session")
+def paper():
+    if not REFERENCE.exists():
+        pytest.skip("the paper's tables are not beside this checkout")
+    return json.loads(REFERENCE.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def fake(tmp_path):
+    return FakeStudy(tmp_path / "study")
+
+
+@pytest.fixture
+def whole(fake):
+    """Ground truth 40 points above every control, at five seeds, with prompt sweeps."""
+    for seed in range(1, 6):
+        fake.run("ground_truth", seed, 0.8)
+        for control in CONTROLS:
+            fake.run(control, seed, BASE)
+    fake.sweep([base_name(MODEL)])
+    fake.sweep([f"ground_truth-s{seed}" for seed in range(1, 6)], 0.8)
+    return fake
