@@ -7,8 +7,8 @@ import jsonschema
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fakes import BASE, CONTROLS, FakeStudy
 
+from fakes import BASE, CONTROLS, FakeStudy
 from rlvr_placebo.analysis.evidence import base_name
 from rlvr_placebo.analysis.protocol import Protocol
 from rlvr_placebo.analysis.verdict import SCHEMA_FILE
