@@ -4,6 +4,7 @@ python benchmarks/calibrate.py [--studies 10000] [--coverage 1000] [--power 1000
 
 Nulls: studies in which nothing is there to be found, and how often they are called genuine.
 Coverage: how often 95 % intervals hold the truth. Power: how often an effect is called genuine.
+What is counted is kept; stopped at any time, the same command goes on.
 """
 
 from __future__ import annotations
@@ -14,13 +15,19 @@ import re
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rlvr_placebo.analysis.calibration import SEEDS, add, at_seeds, false_genuine, run_world
+from rlvr_placebo.analysis import calibration, contrasts, decision, simulation
+from rlvr_placebo.analysis.calibration import SEEDS, add, false_genuine, run_world
 from rlvr_placebo.analysis.simulation import BLIND, NULLS, World, power_world
+from rlvr_placebo.core import statistics
+from rlvr_placebo.core.files import digest, write_json
 
 DOCS = Path(__file__).parent.parent / "docs"
+KEPT = Path("runs/calibration")
+COUNTED = (calibration, contrasts, decision, simulation, statistics)  # code that decides the counts
 SHARE = 250  # studies at a time, of one worker
 SDS = (0.01, 0.015, 0.02, 0.03)
 EFFECTS = (0.03, 0.04, 0.06, 0.08)
@@ -35,10 +42,12 @@ def main() -> None:
     ask.add_argument("--power", type=int, default=1_000, help="per effect, seeds and spread")
     ask.add_argument("--workers", type=int, default=2)
     ask.add_argument("--docs", type=Path, default=DOCS, help="folder of verdict.md")
+    ask.add_argument("--kept", type=Path, default=KEPT, help="folder of what is counted already")
     asked = ask.parse_args()
     started = time.perf_counter()
     with ProcessPoolExecutor(asked.workers) as pool:
-        document = calibrate(pool, asked.studies, asked.coverage, asked.power)
+        tally = Tally(pool, asked.kept)
+        document = calibrate(tally, asked.studies, asked.coverage, asked.power)
     path = asked.docs / "verdict-calibration.json"
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     write_page(document, asked.docs)
@@ -47,18 +56,18 @@ def main() -> None:
     say(f"{time.perf_counter() - started:.0f} s; written: {path}")
 
 
-def calibrate(pool: ProcessPoolExecutor, studies: int, coverage: int, power: int) -> dict[str, Any]:
+def calibrate(tally: Tally, studies: int, coverage: int, power: int) -> dict[str, Any]:
     """Everything that is counted."""
-    nulls = {n: counted(pool, n, w, studies) for n, w in NULLS.items()}
-    nulls |= {n: counted(pool, n, w, coverage) for n, w in BLIND.items()}
+    nulls = {n: tally.count(n, w, studies) for n, w in NULLS.items()}
+    nulls |= {n: tally.count(n, w, coverage) for n, w in BLIND.items()}
+    powers = {
+        (e, n, sd): tally.count(f"power {e} {n} {sd}", power_world(e, n, sd), power)
+        for e in EFFECTS for n in POWER_SEEDS for sd in SDS
+    }  # fmt: skip
     covered = {
         (name, seeds): nulls[name] if seeds == world.seeds
-        else counted(pool, f"{name} {seeds}", at_seeds(world, seeds), coverage)
+        else tally.count(f"{name} {seeds}", replace(world, seeds=seeds), coverage)
         for name, world in (NULLS | BLIND).items() for seeds in SEEDS
-    }  # fmt: skip
-    powers = {
-        (e, n, sd): counted(pool, f"power {e} {n} {sd}", power_world(e, n, sd), power)
-        for e in EFFECTS for n in POWER_SEEDS for sd in SDS
     }  # fmt: skip
     return {
         "nulls": [
@@ -79,13 +88,28 @@ def calibrate(pool: ProcessPoolExecutor, studies: int, coverage: int, power: int
     }  # fmt: skip
 
 
-def counted(pool: ProcessPoolExecutor, name: str, world: World, studies: int) -> dict[str, Any]:
-    """Studies of one world, shared out over the workers."""
-    shares = [range(i, min(i + SHARE, studies)) for i in range(0, studies, SHARE)]
-    total = add(list(pool.map(run_world, [name] * len(shares), [world] * len(shares), shares)))
-    found = false_genuine(total)
-    say(f"{name}: genuine {found.times} of {found.of}")
-    return total
+class Tally:
+    """Studies of worlds, shared out over workers; what was counted before is not counted again."""
+
+    def __init__(self, pool: ProcessPoolExecutor, kept: Path) -> None:
+        """Count with a pool, and keep what was counted in a folder."""
+        self.pool, self.kept = pool, kept
+        kept.mkdir(parents=True, exist_ok=True)
+        self.code = digest([Path(module.__file__ or "").read_text("utf-8") for module in COUNTED])
+
+    def count(self, name: str, world: World, studies: int) -> dict[str, Any]:
+        """How often studies of one world came out how."""
+        path = self.kept / f"{digest([self.code, name, repr(world), studies])}.json"
+        if path.exists():
+            counts = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            shares = [range(i, min(i + SHARE, studies)) for i in range(0, studies, SHARE)]
+            names, worlds = [name] * len(shares), [world] * len(shares)
+            counts = add(list(self.pool.map(run_world, names, worlds, shares)))
+            write_json(path, counts)
+        found = false_genuine(counts)
+        say(f"{name}: genuine {found.times} of {found.of}")
+        return counts
 
 
 def write_page(document: dict[str, Any], docs: Path) -> None:

@@ -76,6 +76,23 @@ def test_the_permutation_of_two_arms_is_scipys(sizes, sign):
     assert found.permutation(sign) == pytest.approx(wanted.pvalue)
 
 
+def test_rearrangements_of_many_seeds_are_drawn(monkeypatch):
+    rng = np.random.default_rng(3)
+    rows = {
+        R: outcomes(0.5 + rng.normal(0.02, 0.05, (9, 4))),
+        C: outcomes(0.5 + rng.normal(0, 0.05, (10, 4))),
+    }
+    exact = contrast(rows, {R: 1.0, C: -1.0}).permutation(1)
+    monkeypatch.setattr("rlvr_placebo.analysis.contrasts.MOST_EXACT", 0)
+    drawn = contrast(rows, {R: 1.0, C: -1.0}).permutation(1)
+    assert drawn != exact
+    assert drawn == pytest.approx(exact, abs=4 * (exact * (1 - exact) / 20_000) ** 0.5)
+    gain = {R: rows[R], B: outcomes([[0.5] * 4], trained=False)}
+    few = contrast(gain, {R: 1.0, B: -1.0}).permutation(1)
+    monkeypatch.undo()
+    assert few == pytest.approx(contrast(gain, {R: 1.0, B: -1.0}).permutation(1), abs=0.015)
+
+
 def test_the_smallest_p_of_three_against_three_is_a_tenth_of_two_sides():
     found = contrast(
         {R: outcomes([[0.9, 0.8]] * 3), C: outcomes([[0.1, 0.2]] * 3)}, {R: 1.0, C: -1.0}

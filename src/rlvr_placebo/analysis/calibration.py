@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rlvr_placebo.analysis.contrasts import BASE, Contrast, Key
@@ -109,8 +109,3 @@ def _contrasts(case: Case, world: World) -> dict[str, tuple[Contrast, float]]:
         weights: dict[Key, float] = {(REWARD, end): 1.0, (other, end): -1.0}
         found[f"over {control} on {end}"] = (c, world.truth(weights))
     return found
-
-
-def at_seeds(world: World, seeds: int) -> World:
-    """The same world with another number of seeds."""
-    return replace(world, seeds=seeds)

@@ -6,7 +6,7 @@
     DIR/summary.json, DIR/report.html
     STORE/runs/<name>  one run directory each; STORE is DIR unless another one is chosen
     STORE/shared       evaluations and labels of untrained models
-    STORE/configs, STORE/logs
+    STORE/logs         what the workers said
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Judge:
         with StudyDisplay(self.out, set(study.runs)) as runs:
             train_arms(study, protocol, self.out, self.workers, runs.report)
         with Display(0) as display:
-            document = conclude(protocol, self.out, display)
+            document = conclude(protocol, self.out, self.workers, display)
         print_verdict(document, self.json)
 
 

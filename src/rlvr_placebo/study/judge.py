@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,17 @@ from rlvr_placebo.analysis.protocol import FILE, SAMPLES, Protocol, read_protoco
 from rlvr_placebo.analysis.verdict import judge
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import write_json
-from rlvr_placebo.core.rundir import RunDirectory, differences, locked
-from rlvr_placebo.evaluate.contract import EvaluationConfig
+from rlvr_placebo.core.rundir import differences, locked
 from rlvr_placebo.rewards.spec import Spec, parse
 from rlvr_placebo.study.local import Launch, Progress, run_study
 from rlvr_placebo.study.matrix import Study
+from rlvr_placebo.study.nursery import Nursery
+from rlvr_placebo.study.pool import Job, Pool
 from rlvr_placebo.study.request import check_delta, named
-from rlvr_placebo.train.prompts import sweep_prompts
-from rlvr_placebo.train.standalone import evaluate_model
 from rlvr_placebo.train.watch import Watch
 
 VERDICT = "verdict.json"
+PAUSE = 0.5  # seconds between two looks at the workers
 
 
 def train_arms(
@@ -55,16 +56,34 @@ def train_arms(
     run_study(study, Launch(out, workers, go_on=True), report)
 
 
-def conclude(protocol: Protocol, out: Path, watch: Watch) -> dict[str, Any]:
+def conclude(protocol: Protocol, out: Path, workers: int, watch: Watch) -> dict[str, Any]:
     """Try prompts, sample for coverage, and judge; stopped at any time, the same call goes on.
+
+    Args:
+        protocol: of the study.
+        out: its folder; every run of it has ended.
+        workers: processes at once.
+        watch: hears how many of the models are measured.
 
     Returns:
         The verdict, as it is in ``verdict.json``.
+
+    Raises:
+        PlaceboError: something could not be measured; what was, is kept.
     """
     folder = StudyFolder.open(out)
+    jobs: dict[str, Job] = {}
     for evidence in gather(folder, protocol):
-        _sweep(evidence, watch)
-        _cover(evidence, watch)
+        jobs |= _beside(evidence)
+    nursery = Nursery()
+    pool = Pool(jobs, nursery, workers)
+    try:
+        while pool.advance():
+            watch.progress("prompts and coverage", pool.done, len(jobs))
+            time.sleep(PAUSE)
+        watch.progress("prompts and coverage", len(jobs), len(jobs))
+    finally:
+        nursery.stop()
     return write_verdict(folder, protocol)
 
 
@@ -97,47 +116,33 @@ def write_verdict(folder: StudyFolder, protocol: Protocol) -> dict[str, Any]:
     return document
 
 
-def _beside(evidence: Evidence) -> dict[str, str]:
-    """The models that are measured beside the study's own evaluations, by the name of a folder."""
+def _beside(evidence: Evidence) -> dict[str, Job]:
+    """Prompt sweeps and coverage of the untrained model and of every model the reward trained."""
     models = {base_name(evidence.model): evidence.model}
     for run in evidence.arms[REWARD]:
         if run.finished:
             final = run.path / run.read_json("result.json")["final_checkpoint"]
             models[run.path.name] = str(final)
-    return models
-
-
-def _sweep(evidence: Evidence, watch: Watch) -> None:
-    """Try prompts on the untrained model and on every model that the reward trained."""
-    protocol = evidence.protocol
-    if not protocol.development:
-        return
-    evaluation = evidence.first.config["evaluation"]
-    how = EvaluationConfig(
-        (protocol.development,), 0, (0.0, SAMPLED), SAMPLES, evaluation["max_tokens"],
-        evaluation["seed"], evaluation["extraction"],
-    )  # fmt: skip
-    for name, model in _beside(evidence).items():
-        folder = evidence.folder.path / PROMPTS / name
-        if not RunDirectory(folder).finished:
-            sweep_prompts(model, how, protocol.prompts, folder, True, watch)
-
-
-def _cover(evidence: Evidence, watch: Watch) -> None:
-    """Sample the same models often, for pass@k."""
-    protocol = evidence.protocol
-    if not protocol.coverage:
-        return
-    config = evidence.first.config
-    evaluation = config["evaluation"]
-    how = EvaluationConfig(
-        (protocol.given,), 0, (SAMPLED,), protocol.coverage, evaluation["max_tokens"],
-        evaluation["seed"], evaluation["extraction"],
-    )  # fmt: skip
-    for name, model in _beside(evidence).items():
-        folder = evidence.folder.path / COVERAGE / name
-        if not RunDirectory(folder).finished:
-            evaluate_model(model, how, config["template"], folder, True, watch)
+    config, protocol, folder = evidence.first.config, evidence.protocol, evidence.folder
+    common = {key: config["evaluation"][key] for key in ("max_tokens", "seed", "extraction")}
+    many = {"benchmarks": [protocol.given], "temperatures": [SAMPLED], "samples": protocol.coverage}
+    few = {
+        "benchmarks": [protocol.development], "temperatures": [0.0, SAMPLED], "samples": SAMPLES,
+    }  # fmt: skip
+    jobs = {}
+    for name, model in models.items():
+        log = folder.store / "logs" / f"{name}.txt"
+        if protocol.development:
+            jobs[f"{PROMPTS}/{name}"] = Job(
+                "sweep", folder.path / PROMPTS / name, log,
+                {"model": model, "how": few | common, "templates": protocol.prompts},
+            )  # fmt: skip
+        if protocol.coverage:
+            jobs[f"{COVERAGE}/{name}"] = Job(
+                "evaluate", folder.path / COVERAGE / name, log,
+                {"model": model, "how": many | common, "template": config["template"]},
+            )  # fmt: skip
+    return jobs
 
 
 def verdict_on(

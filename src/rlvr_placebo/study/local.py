@@ -19,11 +19,9 @@ from rlvr_placebo.core.rundir import SCHEMA, RunDirectory, check_place, locked
 from rlvr_placebo.rewards.spec import describe, user_code
 from rlvr_placebo.study.matrix import Study
 from rlvr_placebo.study.nursery import Nursery
-from rlvr_placebo.study.worker import BUSY
+from rlvr_placebo.study.pool import Job, Pool, give_up
 from rlvr_placebo.train.config import RunConfig
 from rlvr_placebo.train.trial import find_content, identity
-
-TRIES = 2  # a worker that was killed is started once more; its run goes on where it was
 
 
 @dataclass(frozen=True)
@@ -86,15 +84,16 @@ def run_study(
         try:
             if any(not folder.run(name).finished for name in study.runs):
                 nursery.warm()  # while what the runs name is looked up
-            pool = _Pool(study, folder, nursery, launch)
+            runs = _Runs(study, folder, launch.go_on)
+            pool = Pool(runs.jobs(), nursery, launch.workers, runs.failed)
             write_json(launch.out / MARKER, document)
             while pool.advance():
-                report(pool.progress())
+                report(runs.progress(pool))
                 time.sleep(launch.pause)
-            report(pool.progress())
+            report(runs.progress(pool))
         finally:
             nursery.stop()
-        write_json(launch.out / MARKER, document | {"crashed": pool.crashed})
+        write_json(launch.out / MARKER, document | {"crashed": runs.crashed})
     return folder.finished_runs()
 
 
@@ -184,12 +183,11 @@ def _in_turn(study: Study) -> list[str]:
     return sorted(study.runs, key=places.__getitem__)
 
 
-class _Pool:
-    """Worker processes and the runs that wait for one."""
+class _Runs:
+    """The runs of a study as jobs, and those that failed."""
 
-    def __init__(self, study: Study, folder: StudyFolder, nursery: Nursery, launch: Launch) -> None:
-        self.study, self.folder, self.nursery = study, folder, nursery
-        self.workers, self.go_on = launch.workers, launch.go_on
+    def __init__(self, study: Study, folder: StudyFolder, go_on: bool) -> None:
+        self.study, self.folder, self.go_on = study, folder, go_on
         self.crashed: dict[str, str] = {}
         identities = _Identities()
         for name, config in study.runs.items():
@@ -199,52 +197,24 @@ class _Pool:
             if run.finished:
                 run.must_be(wanted)
                 run.must_be_whole()
-        self.waiting = [name for name in _in_turn(study) if not folder.run(name).finished]
-        self.tries: Counter[str] = Counter()
 
-    def advance(self) -> bool:
-        """Reap what ended, start what fits; False when nothing is left."""
-        for name, status in self.nursery.ended():
-            self._ended(name, status)
-        while self.waiting and len(self.nursery.running) < self.workers:
-            self._start(self.waiting.pop(0))
-        return bool(self.nursery.running)
-
-    def _start(self, name: str) -> None:
-        document = self.folder.store / "configs" / f"{name}.json"
-        write_json(document, self.study.runs[name].as_dict())
-        log = self._log(name)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        run, shared = self.folder.run(name).path, self.folder.store / "shared"
-        self.tries[name] += 1
-        paths = {"config": document, "out": run, "shared": shared, "log": log}
-        self.nursery.start(name, {key: str(path) for key, path in paths.items()})
-
-    def _log(self, name: str) -> Path:
-        return self.folder.store / "logs" / f"{name}.txt"
-
-    def _ended(self, name: str, status: int) -> None:
-        if status == 0 and self.folder.run(name).finished:
-            return
-        if status == BUSY:  # another study is at this very run: look again when others are done
-            self.waiting.append(name)
-            return
-        if status < 0 and self.tries[name] < TRIES:  # killed by a signal
-            self.waiting.insert(0, name)
-            return
-        if status < 0:
-            self._fail(
-                name,
-                f"its worker was killed by signal {-status} (out of memory?) {TRIES} times; the "
-                "same command goes on",
+    def jobs(self) -> dict[str, Job]:
+        """One for each run, in the order they are begun."""
+        store = self.folder.store
+        return {
+            name: Job(
+                "train",
+                self.folder.run(name).path,
+                store / "logs" / f"{name}.txt",
+                {"config": self.study.runs[name].as_dict(), "shared": str(store / "shared")},
             )
-            return
-        lines = self._log(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        self._fail(name, lines[-1] if lines else f"exit status {status}")
+            for name in _in_turn(self.study)
+        }
 
-    def _fail(self, name: str, reason: str) -> None:
+    def failed(self, name: str, reason: str) -> None:
+        """Note a run that failed, or stop for it."""
         if not self.go_on:
-            raise PlaceboError(f"run {name} failed: {reason}")
+            give_up(f"run {name}", reason)
         self.crashed[name] = reason
         own = self.study.runs[name]
         arm = [n for n, c in self.study.runs.items() if (c.model, c.reward, c.variant)
@@ -252,12 +222,12 @@ class _Pool:
         if all(n in self.crashed for n in arm):  # a mistake, and no finding
             raise PlaceboError(f"every run of {describe(own.reward)} failed; {name}: {reason}")
 
-    def progress(self) -> Progress:
+    def progress(self, pool: Pool) -> Progress:
         done = {name: self.folder.steps_done(name) for name in self.study.runs}
         return Progress(
             steps_done=sum(done.values()),
             steps=sum(c.steps for c in self.study.runs.values()),
-            runs_done=sum(self.folder.run(name).finished for name in self.study.runs),
+            runs_done=pool.done,
             runs=len(self.study.runs),
-            running=tuple(f"{name} ({done[name]})" for name in self.nursery.running),
+            running=tuple(f"{name} ({done[name]})" for name in pool.nursery.running),
         )

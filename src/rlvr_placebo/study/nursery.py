@@ -1,4 +1,4 @@
-"""The launcher's side of :mod:`rlvr_placebo.study.worker`: start runs, hear how they ended."""
+"""The launcher's side of :mod:`rlvr_placebo.study.worker`: start jobs, hear how they ended."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rlvr_placebo.core.errors import PlaceboError
 
 
 class Nursery:
-    """One process that forks a child for every run; started again if it dies.
+    """One process that forks a child for every job; started again if it dies.
 
     Attributes:
-        running: the runs that have not ended, with the process each is in (0 until it is known).
+        running: the jobs that have not ended, with the process each is in (0 until it is known).
     """
 
     def __init__(self) -> None:
@@ -27,18 +28,19 @@ class Nursery:
         self._process: subprocess.Popen[bytes] | None = None
         self._heard = b""
 
-    def start(self, run: str, request: dict[str, str]) -> None:
-        """Carry out a run: ``config``, ``out``, ``shared`` and ``log`` are paths."""
+    def start(self, name: str, work: str, arguments: Mapping[str, Any], log: Path) -> None:
+        """Carry out a job, known by its name from now on; what it says goes to a file."""
         self.warm()
         assert self._process is not None
         assert self._process.stdin is not None
-        self.running[run] = 0
+        self.running[name] = 0
+        request = {"name": name, "work": work, "arguments": arguments, "log": str(log)}
         with contextlib.suppress(BrokenPipeError):  # it has died: `ended` will say so
-            self._process.stdin.write(json.dumps({"run": run, **request}).encode() + b"\n")
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
 
     def ended(self) -> list[tuple[str, int]]:
-        """Runs that have ended since the last call, with their exit status.
+        """Jobs that have ended since the last call, with their exit status.
 
         Raises:
             PlaceboError: the process does not start, for a reason of its own.
@@ -46,9 +48,9 @@ class Nursery:
         found = []
         for message in self._messages():
             if "pid" in message:
-                self.running[message["run"]] = message["pid"]
-            elif self.running.pop(message["run"], None) is not None:
-                found.append((message["run"], message["status"]))
+                self.running[message["name"]] = message["pid"]
+            elif self.running.pop(message["name"], None) is not None:
+                found.append((message["name"], message["status"]))
         if self._process is not None and (status := self._process.poll()) is not None:
             self._drop()
             if status > 0:
@@ -56,12 +58,12 @@ class Nursery:
                     f"study: its worker does not start (exit status {status}); `python -m "
                     "rlvr_placebo.study.worker 0` says why"
                 )
-            found += [(run, -signal.SIGKILL) for run in self.running]  # they went with it
+            found += [(name, -signal.SIGKILL) for name in self.running]  # they went with it
             self.running.clear()
         return found
 
     def stop(self) -> None:
-        """End all runs, and wait until they have ended."""
+        """End all jobs, and wait until they have ended."""
         if self._process is None:
             return
         for pid in self.running.values():
@@ -73,7 +75,7 @@ class Nursery:
         self.running.clear()
 
     def warm(self) -> None:
-        """Start the process, which then has its imports done when the first run comes."""
+        """Start the process, which then has its imports done when the first job comes."""
         if self._process is not None:
             return
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}

@@ -1,8 +1,8 @@
-"""Runs in processes of their own: ``python -m rlvr_placebo.study.worker LAUNCHER``.
+"""Jobs in processes of their own: ``python -m rlvr_placebo.study.worker LAUNCHER``.
 
-This process imports torch and its relatives once, in three seconds, and forks a child for every run
-that is asked of it on standard input. Requests are JSON lines (``run``, ``config``, ``out``,
-``shared``, ``log``); answers on standard output are the child's ``pid`` and, when it has ended, its
+This process imports torch and its relatives once, in three seconds, and forks a child for every job
+that is asked of it on standard input. Requests are JSON lines (``name``, ``work``, ``arguments``,
+``log``); answers on standard output are the child's ``pid`` and, when it has ended, its
 ``status``. When the launcher (process LAUNCHER) goes, all of them go, so that no orphan writes on.
 """
 
@@ -17,19 +17,23 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rlvr_placebo.core.errors import BusyError, PlaceboError
+from rlvr_placebo.evaluate.contract import EvaluationConfig
 from rlvr_placebo.model.process import settle
 from rlvr_placebo.train.loop import run
+from rlvr_placebo.train.prompts import sweep_prompts
 from rlvr_placebo.train.settings import from_dict
-from rlvr_placebo.train.watch import Silent
+from rlvr_placebo.train.standalone import evaluate_model
+from rlvr_placebo.train.watch import Silent, Watch
 
 PR_SET_PDEATHSIG = 1
-BUSY = 75  # exit status: another process is at this run
+BUSY = 75  # exit status: another process is at this job
 PAUSE = 0.05  # seconds between two looks at the children
 
 
@@ -66,11 +70,11 @@ def main(arguments: list[str]) -> int:
             for line in lines:
                 request = json.loads(line)
                 pid = _fork(request)
-                children[pid] = request["run"]
-                _say(run=request["run"], pid=pid)
+                children[pid] = request["name"]
+                _say(name=request["name"], pid=pid)
         for pid in list(children):
             if (status := _ended(pid)) is not None:
-                _say(run=children.pop(pid), status=status)
+                _say(name=children.pop(pid), status=status)
     for pid in children:
         os.kill(pid, signal.SIGTERM)
     return 0
@@ -86,8 +90,8 @@ def _say(**message: Any) -> None:  # noqa: ANN401 (any JSON value)
     os.write(1, json.dumps(message).encode() + b"\n")
 
 
-def _fork(request: dict[str, str]) -> int:
-    """Start a run in a child; its output goes to its log."""
+def _fork(request: dict[str, Any]) -> int:
+    """Start a job in a child; its output goes to its log."""
     nursery = os.getpid()
     pid = os.fork()
     if pid:
@@ -110,12 +114,11 @@ def _fork(request: dict[str, str]) -> int:
         os._exit(status)
 
 
-def carry_out(request: dict[str, str], parent: int) -> int:
-    """Carry out one run; a user's mistake is one line on standard error and status 2."""
+def carry_out(request: dict[str, Any], parent: int) -> int:
+    """Carry out one job; a user's mistake is one line on standard error and status 2."""
     leash = _Leashed(parent)
-    config = from_dict(json.loads(Path(request["config"]).read_text(encoding="utf-8")))
     try:
-        run(config, Path(request["out"]), resume=True, watch=leash, shared=Path(request["shared"]))
+        WORK[request["work"]](watch=leash, **request["arguments"])
     except BusyError:
         time.sleep(1.0)
         return BUSY
@@ -123,6 +126,26 @@ def carry_out(request: dict[str, str], parent: int) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _train(config: dict[str, Any], out: str, shared: str, watch: Watch) -> None:
+    run(from_dict(config), Path(out), resume=True, watch=watch, shared=Path(shared))
+
+
+def _sweep(model: str, how: dict[str, Any], templates: list[str], out: str, watch: Watch) -> None:
+    sweep_prompts(model, _evaluation(how), templates, Path(out), True, watch)
+
+
+def _evaluate(model: str, how: dict[str, Any], template: str, out: str, watch: Watch) -> None:
+    evaluate_model(model, _evaluation(how), template, Path(out), True, watch)
+
+
+def _evaluation(how: dict[str, Any]) -> EvaluationConfig:
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in how.items()}
+    return EvaluationConfig(**given)
+
+
+WORK: dict[str, Callable[..., None]] = {"train": _train, "sweep": _sweep, "evaluate": _evaluate}
 
 
 if __name__ == "__main__":
