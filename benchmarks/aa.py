@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from rlvr_placebo.analysis.arms import samples
-from rlvr_placebo.analysis.calibration import interval95
 from rlvr_placebo.analysis.contrasts import BASE, Key, Outcomes, contrast
-from rlvr_placebo.analysis.decision import (
+from rlvr_placebo.analysis.folder import StudyFolder
+from rlvr_placebo.core.seeds import generator_for
+from rlvr_placebo.verdict.decision import (
     REWARD,
     SHUFFLE,
     TRAINED,
@@ -28,8 +29,6 @@ from rlvr_placebo.analysis.decision import (
     decide,
     make_case,
 )
-from rlvr_placebo.analysis.folder import StudyFolder
-from rlvr_placebo.core.seeds import generator_for
 
 MARGIN, SIZE = 0.03, 5
 
@@ -83,7 +82,8 @@ def shares(
                 some = base[end]
                 outcomes[arm, end] = Outcomes(trained[end][own], some.clusters, some.samples)
         two = {(arm, ends[0]): outcomes[arm, ends[0]] for arm in (REWARD, SHUFFLE)}
-        low, high = interval95(contrast(two, {(REWARD, ends[0]): 1.0, (SHUFFLE, ends[0]): -1.0}))
+        found = contrast(two, {(REWARD, ends[0]): 1.0, (SHUFFLE, ends[0]): -1.0})
+        low, high = found.interval(0.95)
         different += not low <= 0 <= high
         case = make_case(outcomes, Ends(*ends[:2]), MARGIN)
         genuine += decide(case).category is Category.GENUINE

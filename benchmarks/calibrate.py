@@ -19,11 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rlvr_placebo.analysis import calibration, contrasts, decision, simulation
-from rlvr_placebo.analysis.calibration import SEEDS, add, false_genuine, run_world
-from rlvr_placebo.analysis.simulation import BLIND, NULLS, World, power_world
+from rlvr_placebo.analysis import contrasts
 from rlvr_placebo.core import statistics
 from rlvr_placebo.core.files import digest, write_json
+from rlvr_placebo.verdict import calibration, decision, simulation
+from rlvr_placebo.verdict.calibration import SEEDS, add, false_genuine, run_world
+from rlvr_placebo.verdict.simulation import BLIND, NULLS, World, power_world
 
 DOCS = Path(__file__).parent.parent / "docs"
 KEPT = Path("runs/calibration")

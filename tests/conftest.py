@@ -15,7 +15,6 @@ import torch
 from hypothesis import settings
 
 from fakes import BASE, CONTROLS, MODEL, FakeStudy
-from rlvr_placebo.analysis.evidence import base_name
 from rlvr_placebo.core.records import (
     Completion,
     Finish,
@@ -33,6 +32,7 @@ from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.rollout.protocol import Sampling
 from rlvr_placebo.text.problems import load_problems
 from rlvr_placebo.text.templates import TEMPLATES, render
+from rlvr_placebo.verdict.evidence import base_name
 from rlvr_placebo.verify.judge import verify
 
 torch.set_num_threads(1)

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from rlvr_placebo.analysis.contrasts import BASE, Outcomes, contrast, log_odds
-from rlvr_placebo.analysis.power import detectable, needed, smallest_effect
 from rlvr_placebo.core.statistics import two_groups
+from rlvr_placebo.verdict.power import detectable, needed, smallest_effect
 
 R, C, B = ("reward", "b"), ("control", "b"), (BASE, "b")
 

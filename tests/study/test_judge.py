@@ -7,8 +7,6 @@ import jsonschema
 import pytest
 
 from rlvr_placebo.analysis.folder import StudyFolder
-from rlvr_placebo.analysis.protocol import read_protocol
-from rlvr_placebo.analysis.verdict import SCHEMA_FILE
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.study.judge import write_protocol
@@ -16,6 +14,8 @@ from rlvr_placebo.study.local import Launch, run_study
 from rlvr_placebo.study.matrix import make_study
 from rlvr_placebo.study.request import Request, plan
 from rlvr_placebo.text.problems import load_problems
+from rlvr_placebo.verdict.judge import SCHEMA_FILE
+from rlvr_placebo.verdict.protocol import read_protocol
 
 SMALL = ("steps=1", "rollout.problems=2", "rollout.samples=4", "evaluation.max_tokens=60",
          "pool=pocket-train@30", "labels.samples=4")  # fmt: skip

@@ -53,6 +53,11 @@ class Samples:
     code_P: np.ndarray
     samples: int
 
+    def correct_of(self, ids: Sequence[str]) -> np.ndarray:
+        """``correct_P`` of some problems, in their order."""
+        place = {id: i for i, id in enumerate(self.ids)}
+        return self.correct_P[[place[id] for id in ids]]
+
 
 def gains(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
     """What each arm gained: one entry per model, reward, variant, benchmark and temperature.
@@ -189,15 +194,23 @@ def _points_of(ends: tuple[float, float] | None) -> list[float] | None:
     return None if ends is None else [100.0 * end for end in ends]
 
 
-def samples(table: pa.Table, benchmark: str, temperature: float) -> Samples:
-    """Gather one end point of an evaluation by problem, in the order of the benchmark."""
+def answers_to(
+    table: pa.Table, benchmark: str, temperature: float, columns: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows of one end point of an evaluation by the id of their problem, samples in their order."""
     import pyarrow.compute as pc
 
-    names = ["benchmark", "temperature", "problem_id", "cluster", "correct", "code"]
     by_problem: dict[str, list[dict[str, Any]]] = {}
     here = (pc.field("benchmark") == benchmark) & (pc.field("temperature") == temperature)
-    for row in table.select(names).filter(here).to_pylist():
+    wanted = ["benchmark", "temperature", "problem_id", "sample", *columns]
+    for row in table.select(wanted).filter(here).to_pylist():
         by_problem.setdefault(row["problem_id"], []).append(row)
+    return {id: sorted(rows, key=lambda row: row["sample"]) for id, rows in by_problem.items()}
+
+
+def samples(table: pa.Table, benchmark: str, temperature: float) -> Samples:
+    """Gather one end point of an evaluation by problem, in the order of the benchmark."""
+    by_problem = answers_to(table, benchmark, temperature, ("cluster", "correct", "code"))
     groups = list(by_problem.values())
     marks = [[row["correct"] for row in group] for group in groups]
     judged = [[m for m in group if m is not None] for group in marks]

@@ -75,18 +75,19 @@ class Contrast:
     @property
     def low(self) -> float:
         """One-sided 95 % lower bound."""
-        return self.value - self._half
+        return self.interval(1 - 2 * LEVEL)[0]
 
     @property
     def high(self) -> float:
         """One-sided 95 % upper bound."""
-        return self.value + self._half
+        return self.interval(1 - 2 * LEVEL)[1]
 
-    @property
-    def _half(self) -> float:
+    def interval(self, share: float) -> tuple[float, float]:
+        """The two-sided interval that holds the truth in such a share of studies."""
         from scipy.special import stdtrit
 
-        return float(stdtrit(self.df, 1 - LEVEL)) * self.stderr
+        half = float(stdtrit(self.df, (1 + share) / 2)) * self.stderr
+        return self.value - half, self.value + half
 
     @property
     def p_above(self) -> float:

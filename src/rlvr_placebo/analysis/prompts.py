@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rlvr_placebo.analysis.arms import Samples, samples
+from rlvr_placebo.analysis.arms import samples
 from rlvr_placebo.analysis.contrasts import Outcomes
 from rlvr_placebo.core.files import digest, read_table
 from rlvr_placebo.core.rundir import RunDirectory
@@ -47,27 +47,15 @@ def prompt_outcomes(
         trained: whether the models are training seeds of one arm.
         temperature: choose among this temperature only; None: among all.
     """
-    rows: list[Samples] = []
-    fewest = None
+    rows = []
     for sweep in sweeps:
         cells = sweep.read_json(DOCUMENT)["cells"]
-        own = [c for c in cells if temperature is None or c["temperature"] == temperature]
-        chosen = best(own)
+        chosen = best([c for c in cells if temperature in (None, c["temperature"])])
         table = read_table(sweep.path / samples_file(chosen["template"]))
-        found = samples(table, table["benchmark"][0].as_py(), chosen["temperature"])
-        decoded = table["temperature"].to_pylist().count(chosen["temperature"])
-        count = decoded // len(found.ids)
-        fewest = min(count, fewest or count)
-        rows.append(found)
-    first = rows[0]
-    _, scored = halves(dict(zip(first.ids, first.clusters, strict=True)))
-    places = [i for i, id in enumerate(first.ids) if id in scored]
-    aligned = [_aligned(row, first.ids) for row in rows]
-    shares = np.array([row[places] for row in aligned])
-    return Outcomes(shares, tuple(first.clusters[i] for i in places), fewest or 1, trained)
-
-
-def _aligned(found: Samples, ids: Sequence[str]) -> np.ndarray:
-    """Shares of right answers in the order of ``ids``."""
-    place = {id: i for i, id in enumerate(found.ids)}
-    return found.correct_P[[place[id] for id in ids]]
+        rows.append(samples(table, table["benchmark"][0].as_py(), chosen["temperature"]))
+    clusters = dict(zip(rows[0].ids, rows[0].clusters, strict=True))
+    _, half = halves(clusters)
+    scored = [id for id in rows[0].ids if id in half]
+    shares = np.array([row.correct_of(scored) for row in rows])
+    fewest = min(row.samples for row in rows)
+    return Outcomes(shares, tuple(clusters[id] for id in scored), fewest, trained)

@@ -16,18 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlvr_placebo.analysis.decision import LEAST_SEEDS, PERMUTED, REWARD
-from rlvr_placebo.analysis.evidence import (
-    COVERAGE,
-    PROMPTS,
-    SAMPLED,
-    Evidence,
-    base_name,
-    gather,
-)
 from rlvr_placebo.analysis.folder import MARKER, StudyFolder
-from rlvr_placebo.analysis.protocol import FILE, SAMPLES, Protocol, read_protocol
-from rlvr_placebo.analysis.verdict import judge
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import write_json
 from rlvr_placebo.core.rundir import differences, locked
@@ -38,6 +27,17 @@ from rlvr_placebo.study.nursery import Nursery
 from rlvr_placebo.study.pool import Job, Pool
 from rlvr_placebo.study.request import check_delta, named
 from rlvr_placebo.train.watch import Watch
+from rlvr_placebo.verdict.decision import LEAST_SEEDS, PERMUTED, REWARD
+from rlvr_placebo.verdict.evidence import (
+    COVERAGE,
+    PROMPTS,
+    SAMPLED,
+    Evidence,
+    base_name,
+    gather,
+)
+from rlvr_placebo.verdict.judge import judge
+from rlvr_placebo.verdict.protocol import FILE, SAMPLES, Protocol, read_protocol
 
 VERDICT = "verdict.json"
 PAUSE = 0.5  # seconds between two looks at the workers

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_placebo.analysis.folder import MARKER, StudyFolder
-from rlvr_placebo.analysis.protocol import FILE
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import digest, write_json
 from rlvr_placebo.core.rundir import SCHEMA, RunDirectory, check_place, locked
@@ -22,6 +21,7 @@ from rlvr_placebo.study.nursery import Nursery
 from rlvr_placebo.study.pool import Job, Pool, give_up
 from rlvr_placebo.train.config import RunConfig
 from rlvr_placebo.train.trial import find_content, identity
+from rlvr_placebo.verdict.protocol import FILE
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr_placebo.analysis.decision import FORMAT, LEAST_SEEDS, MAJORITY, PERMUTED, SHUFFLE
-from rlvr_placebo.analysis.evidence import SAMPLED
 from rlvr_placebo.analysis.prompts import halves
-from rlvr_placebo.analysis.protocol import SAMPLES, Protocol
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.rewards.registry import BENCHMARK
 from rlvr_placebo.rewards.spec import (
@@ -26,6 +23,9 @@ from rlvr_placebo.text.duplicates import shared
 from rlvr_placebo.text.problems import load_problems
 from rlvr_placebo.text.templates import get_template
 from rlvr_placebo.train.settings import flat_settings
+from rlvr_placebo.verdict.decision import FORMAT, LEAST_SEEDS, MAJORITY, PERMUTED, SHUFFLE
+from rlvr_placebo.verdict.evidence import SAMPLED
+from rlvr_placebo.verdict.protocol import SAMPLES, Protocol
 
 MOST_SEEDS, MOST_SAMPLES = 1000, 10_000
 # Where nothing else is asked for: end points, and settings that all arms share.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from rlvr_placebo.analysis.contrasts import BASE, Key, Outcomes
-from rlvr_placebo.analysis.decision import (
+from rlvr_placebo.verdict.decision import (
     FORMAT,
     MAJORITY,
     PERMUTED,

@@ -8,12 +8,12 @@ import numpy as np
 
 from rlvr_placebo.analysis.arms import check_comparable
 from rlvr_placebo.analysis.contrasts import BASE
-from rlvr_placebo.analysis.decision import CONTROLS, LEAST_SEEDS, PROMPT, REWARD, TRAINED
-from rlvr_placebo.analysis.evidence import SAMPLED, Evidence, has_evaluation
-from rlvr_placebo.analysis.protocol import SAMPLES
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import digest
 from rlvr_placebo.core.rundir import differences
+from rlvr_placebo.verdict.decision import CONTROLS, LEAST_SEEDS, PROMPT, REWARD, TRAINED
+from rlvr_placebo.verdict.evidence import SAMPLED, Evidence, has_evaluation
+from rlvr_placebo.verdict.protocol import SAMPLES
 from rlvr_placebo.verify.judge import plain_math_verify
 
 DISAGREEMENT = 0.01  # of two verifiers, at most

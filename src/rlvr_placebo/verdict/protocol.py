@@ -11,10 +11,10 @@ from typing import Any
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import digest
 from rlvr_placebo.core.rundir import RunDirectory
+from rlvr_placebo.verdict.decision import TRAINED
 
 FILE = "protocol.json"
 VERSION = 1  # of the rules in docs/verdict.md
-ROLES = {"shuffle", "format", "permuted_gold", "majority_vote"}  # trained controls
 SAMPLES = 8  # answers per problem, at least
 
 
@@ -103,4 +103,4 @@ def _is_whole(protocol: Protocol) -> bool:
         if not isinstance(value, (int, float) if kind is float else kind):
             return False
     roles = [protocol.controls.get(reward) for reward in protocol.rewards]
-    return all(isinstance(own, dict) and own.keys() >= ROLES for own in roles)
+    return all(isinstance(own, dict) and own.keys() >= set(TRAINED) for own in roles)

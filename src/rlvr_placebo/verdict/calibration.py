@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr_placebo.analysis.contrasts import BASE, Contrast, Key
-from rlvr_placebo.analysis.decision import REWARD, Case, Category, decide
-from rlvr_placebo.analysis.simulation import FRESH, GIVEN, World, simulated_case
 from rlvr_placebo.core.seeds import generator_for
+from rlvr_placebo.verdict.decision import REWARD, Case, Category, decide
+from rlvr_placebo.verdict.simulation import FRESH, GIVEN, World, simulated_case
 
 SEEDS = (5, 8, 10, 20)  # at which coverage is counted
 
@@ -68,7 +68,7 @@ def run_world(name: str, world: World, studies: range) -> dict[str, Any]:
         case = simulated_case(world, generator_for(0, number, name, 0, "calibration"))
         categories[decide(case).category] += 1
         for what, (found, truth) in _contrasts(case, world).items():
-            low, high = interval95(found)
+            low, high = found.interval(0.95)
             covered[what] += low <= truth <= high
     return {"categories": dict(categories), "covered": dict(covered), "studies": len(studies)}
 
@@ -84,14 +84,6 @@ def add(counts: list[dict[str, Any]]) -> dict[str, Any]:
 def false_genuine(counts: Mapping[str, Any]) -> Count:
     """How often studies of a world were called genuine."""
     return Count(counts["categories"].get(Category.GENUINE, 0), counts["studies"])
-
-
-def interval95(found: Contrast) -> tuple[float, float]:
-    """The two-sided 95 % interval of a contrast."""
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(found.df, 0.975)) * found.stderr
-    return found.value - half, found.value + half
 
 
 def _contrasts(case: Case, world: World) -> dict[str, tuple[Contrast, float]]:

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rlvr_placebo.analysis.calibration import Count, add, false_genuine, run_world
 from rlvr_placebo.analysis.contrasts import Contrast
-from rlvr_placebo.analysis.decision import (
+from rlvr_placebo.core.seeds import generator_for
+from rlvr_placebo.verdict.calibration import Count, add, false_genuine, run_world
+from rlvr_placebo.verdict.decision import (
     FORMAT,
     MAJORITY,
     PERMUTED,
@@ -21,7 +22,7 @@ from rlvr_placebo.analysis.decision import (
     holm,
     make_case,
 )
-from rlvr_placebo.analysis.simulation import (
+from rlvr_placebo.verdict.simulation import (
     ARMS,
     ENDS,
     FRESH,
@@ -34,7 +35,6 @@ from rlvr_placebo.analysis.simulation import (
     power_world,
     simulate,
 )
-from rlvr_placebo.core.seeds import generator_for
 
 LOW = dict.fromkeys(TRAINED, 0.0)
 STEADY = dict.fromkeys(ARMS, Spread(0.004))

@@ -18,6 +18,7 @@ PROMPT, PROMPT_AT_1 = "prompt", "prompt at T = 1"
 SHUFFLE, FORMAT, PERMUTED, MAJORITY = "shuffle", "format", "permuted_gold", "majority_vote"
 CONTROLS: Mapping[str, str] = {
     PROMPT: "C0: the untrained model at its best prompt and temperature",
+    PROMPT_AT_1: "C0 at T = 1",
     SHUFFLE: "C1: the reward's own scores, shuffled within each group",
     FORMAT: "C2: any answer in the format that is read",
     PERMUTED: "C3: the gold answers of other problems",

@@ -12,13 +12,13 @@ import numpy as np
 
 from rlvr_placebo.analysis.arms import Samples, samples
 from rlvr_placebo.analysis.contrasts import BASE, Key, Outcomes
-from rlvr_placebo.analysis.decision import REWARD, TRAINED, Ends
 from rlvr_placebo.analysis.folder import StudyFolder
 from rlvr_placebo.analysis.prompts import prompt_outcomes
-from rlvr_placebo.analysis.protocol import Protocol
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import digest
 from rlvr_placebo.core.rundir import RunDirectory
+from rlvr_placebo.verdict.decision import REWARD, TRAINED, Ends
+from rlvr_placebo.verdict.protocol import Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -176,13 +176,9 @@ _EVALUATED = re.compile(r"step-(\d{6,})\.parquet")
 def _outcomes(rows: Sequence[Samples], ids: Sequence[str], trained: bool) -> Outcomes:
     """Outcomes of several evaluations, their problems in one order."""
     first = rows[0]
-    shares = []
-    for row in rows:
-        place = {id: i for i, id in enumerate(row.ids)}
-        shares.append(row.correct_P[[place[id] for id in ids]])
-    place = {id: i for i, id in enumerate(first.ids)}
-    clusters = tuple(first.clusters[place[id]] for id in ids)
-    return Outcomes(np.array(shares), clusters, first.samples, trained)
+    clusters = dict(zip(first.ids, first.clusters, strict=True))
+    shares = np.array([row.correct_of(ids) for row in rows])
+    return Outcomes(shares, tuple(clusters[id] for id in ids), first.samples, trained)
 
 
 def gather(folder: StudyFolder, protocol: Protocol) -> list[Evidence]:

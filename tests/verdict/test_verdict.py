@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from fakes import BASE, CONTROLS, FakeStudy
-from rlvr_placebo.analysis.evidence import base_name
-from rlvr_placebo.analysis.protocol import Protocol
-from rlvr_placebo.analysis.verdict import SCHEMA_FILE
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.files import write_json
 from rlvr_placebo.core.rundir import RunDirectory
+from rlvr_placebo.verdict.evidence import base_name
+from rlvr_placebo.verdict.judge import SCHEMA_FILE
+from rlvr_placebo.verdict.protocol import Protocol
 
 
 def judged(folder, capsys, *more):
@@ -130,7 +130,7 @@ def test_too_few_samples_make_it_invalid(whole, capsys, monkeypatch):
 
 
 def test_verifiers_that_disagree_make_it_invalid(whole, capsys, monkeypatch):
-    from rlvr_placebo.analysis import faults
+    from rlvr_placebo.verdict import faults
 
     monkeypatch.setattr(faults, "plain_math_verify", lambda gold, answer: gold != answer)
     entry = judged(whole.write(), capsys)

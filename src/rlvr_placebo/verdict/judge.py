@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rlvr_placebo.analysis.arms import samples
+from rlvr_placebo.analysis.arms import answers_to, samples
 from rlvr_placebo.analysis.contrasts import BASE, Contrast, Key, Outcomes, contrast, log_odds
 from rlvr_placebo.analysis.coverage import coverage
-from rlvr_placebo.analysis.decision import (
+from rlvr_placebo.analysis.folder import StudyFolder
+from rlvr_placebo.analysis.quality import reward_quality, scored
+from rlvr_placebo.analysis.switching import Answers, switching
+from rlvr_placebo.core.statistics import clustered_mean, two_groups
+from rlvr_placebo.verdict.decision import (
     CONTROLS,
     FORMAT,
     MAJORITY,
@@ -26,14 +30,10 @@ from rlvr_placebo.analysis.decision import (
     decide_all,
     make_case,
 )
-from rlvr_placebo.analysis.evidence import SAMPLED, Evidence, gather
-from rlvr_placebo.analysis.faults import dispute, find_faults
-from rlvr_placebo.analysis.folder import StudyFolder
-from rlvr_placebo.analysis.power import needed
-from rlvr_placebo.analysis.protocol import Protocol
-from rlvr_placebo.analysis.quality import reward_quality, scored
-from rlvr_placebo.analysis.switching import Answers, switching
-from rlvr_placebo.core.statistics import clustered_mean, two_groups
+from rlvr_placebo.verdict.evidence import SAMPLED, Evidence, gather
+from rlvr_placebo.verdict.faults import dispute, find_faults
+from rlvr_placebo.verdict.power import needed
+from rlvr_placebo.verdict.protocol import Protocol
 from rlvr_placebo.verify.vote import count_votes
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _entry(
         "difference": _points(case.difference),
         "difference_log_odds": _difference_log_odds(evidence, outcomes),
         "controls": [
-            {"control": name, "what": CONTROLS.get(name, "C0 at T = 1"), "benchmark": end,
+            {"control": name, "what": CONTROLS[name], "benchmark": end,
              **found.scaled(POINTS)}
             for (name, end), found in case.against.items()
         ],
@@ -253,11 +253,8 @@ def _ladder(evidence: Evidence, outcomes: dict[Key, Outcomes]) -> list[dict[str,
 def _majority(evidence: Evidence) -> dict[str, Any]:
     """Accuracy of the untrained model's most frequent answer to each problem (maj@n)."""
     table = evidence.first.evaluation(0)
-    wanted = ["benchmark", "temperature", "problem_id", "cluster", "extracted", "gold"]
-    by_problem: dict[str, list[dict[str, Any]]] = {}
-    for row in table.select(wanted).to_pylist():
-        if row["benchmark"] == evidence.protocol.given and row["temperature"] == SAMPLED:
-            by_problem.setdefault(row["problem_id"], []).append(row)
+    wanted = ("cluster", "extracted", "gold")
+    by_problem = answers_to(table, evidence.protocol.given, SAMPLED, wanted)
     right = []
     for rows in by_problem.values():
         golds = [rows[0]["gold"]] if rows[0]["gold"] is not None else []
@@ -296,12 +293,8 @@ def _switching(evidence: Evidence) -> list[dict[str, Any]]:
 
 def _answers(table: pa.Table, benchmark: str, temperature: float) -> Answers:
     """Strategy and correctness of every sample, by problem in the order of their ids."""
-    wanted = ["benchmark", "temperature", "problem_id", "cluster", "sample", "code", "correct"]
-    by_problem: dict[str, list[dict[str, Any]]] = {}
-    for row in table.select(wanted).to_pylist():
-        if row["benchmark"] == benchmark and row["temperature"] == temperature:
-            by_problem.setdefault(row["problem_id"], []).append(row)
-    groups = [sorted(by_problem[k], key=lambda r: r["sample"]) for k in sorted(by_problem)]
+    by_problem = answers_to(table, benchmark, temperature, ("cluster", "code", "correct"))
+    groups = [by_problem[id] for id in sorted(by_problem)]
     return Answers(
         np.array([[row["code"] for row in group] for group in groups], dtype=bool),
         np.array([[row["correct"] is True for row in group] for group in groups], dtype=bool),
