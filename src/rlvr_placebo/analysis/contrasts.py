@@ -103,13 +103,13 @@ class Contrast:
 
     @property
     def above(self) -> bool:
-        """Surely above 0: the lower bound is, and rearranging the seeds does not disagree."""
-        return self.low > 0 and self.permutation(1) <= LEVEL
+        """Surely above 0: the lower bound is, and rearranging seeds (if any) does not disagree."""
+        return self.low > 0 and not self.permutation(1) > LEVEL
 
     @property
     def below(self) -> bool:
         """Surely below 0, likewise."""
-        return self.high < 0 and self.permutation(-1) <= LEVEL
+        return self.high < 0 and not self.permutation(-1) > LEVEL
 
     def within(self, margin: float) -> bool:
         """Equivalent to 0: the 90 % interval lies inside ± ``margin`` (two one-sided tests)."""
@@ -124,6 +124,9 @@ class Contrast:
 
         Args:
             sign: 1 tests "not above 0", -1 "not below 0".
+
+        Returns:
+            NaN where no arm, or more than two, have seeds: there is nothing to rearrange.
         """
         key = f"permutation {sign}"
         if key not in self._known:
@@ -149,8 +152,8 @@ class Contrast:
             "stderr_problems": factor * self.problems,
             "p_above": self.p_above,
             "p_below": self.p_below,
-            "permutation_above": self.permutation(1),
-            "permutation_below": self.permutation(-1),
+            "permutation_above": self.permutation(1) if self.by_arm else None,
+            "permutation_below": self.permutation(-1) if self.by_arm else None,
             "n": self.n,
             "clusters": self.clusters,
             "clustered_by": "cluster",

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs, so that ``placebo --help`` is q
 from __future__ import annotations
 
 from rlvr_placebo.cli.benching import Bench
+from rlvr_placebo.cli.claiming import ClaimsList, ClaimsRun
 from rlvr_placebo.cli.lab import LabelsBuild, LabelsCheck, PocketBuild, PocketCheck
 from rlvr_placebo.cli.runs import (
     Benchmarks,
@@ -24,8 +25,10 @@ from rlvr_placebo.cli.verifying import Verify
 GROUPS = {
     "pocket": "Build the embedded families, and check them.",
     "labels": "Labels from votes of an untrained model: build them, check them.",
+    "claims": "What is claimed of RLVR: list it, and decide it.",
     "study": "Run a matrix of models, rewards and seeds.",
 }
+DEFAULTS = {"claims": "list"}  # what a group does where no command of it is named
 COMMANDS = {
     "train": Train,
     "eval": Eval,
@@ -38,6 +41,7 @@ COMMANDS = {
     "pocket": {"build": PocketBuild, "check": PocketCheck},
     "labels": {"build": LabelsBuild, "check": LabelsCheck},
     "study": {"run": StudyRun, "status": StudyStatus, "plan": StudyPlan},
+    "claims": {"list": ClaimsList, "run": ClaimsRun},
     "judge": Judge,
     "verdict": Verdict,
     "report": Report,

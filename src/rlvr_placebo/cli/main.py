@@ -92,6 +92,11 @@ def _parse(arguments: list[str]):  # noqa: ANN202 (one of the command records)
 
     from rlvr_placebo.cli import commands
 
+    group, *rest = arguments
+    inner = commands.COMMANDS.get(group)
+    own = {*inner, "-h", "--help"} if isinstance(inner, dict) else set()
+    if group in commands.DEFAULTS and not own.intersection(rest[:1]):
+        arguments = [group, commands.DEFAULTS[group], *rest]
     app = tyro.extras.SubcommandApp()
     for name, command in commands.COMMANDS.items():
         if isinstance(command, dict):

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,7 @@ from rlvr_placebo.core.rundir import differences, locked
 from rlvr_placebo.rewards.spec import Spec, parse
 from rlvr_placebo.study.local import Launch, Progress, run_study
 from rlvr_placebo.study.matrix import Study
-from rlvr_placebo.study.nursery import Nursery
-from rlvr_placebo.study.pool import Job, Pool
+from rlvr_placebo.study.pool import Job, carry_out
 from rlvr_placebo.study.request import check_delta, named
 from rlvr_placebo.train.watch import Watch
 from rlvr_placebo.verdict.decision import LEAST_SEEDS, PERMUTED, REWARD
@@ -40,7 +38,6 @@ from rlvr_placebo.verdict.judge import judge
 from rlvr_placebo.verdict.protocol import FILE, SAMPLES, Protocol, read_protocol
 
 VERDICT = "verdict.json"
-PAUSE = 0.5  # seconds between two looks at the workers
 
 
 def train_arms(
@@ -75,15 +72,7 @@ def conclude(protocol: Protocol, out: Path, workers: int, watch: Watch) -> dict[
     jobs: dict[str, Job] = {}
     for evidence in gather(folder, protocol):
         jobs |= _beside(evidence)
-    nursery = Nursery()
-    pool = Pool(jobs, nursery, workers)
-    try:
-        while pool.advance():
-            watch.progress("prompts and coverage", pool.done, len(jobs))
-            time.sleep(PAUSE)
-        watch.progress("prompts and coverage", len(jobs), len(jobs))
-    finally:
-        nursery.stop()
+    carry_out(jobs, workers, "prompts and coverage", watch)
     return write_verdict(folder, protocol)
 
 

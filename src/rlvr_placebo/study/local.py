@@ -44,6 +44,7 @@ class Launch:
         workers: processes at once.
         store: folder that keeps the runs, if not the study's own; studies that share it share them.
         pause: seconds between two looks at the workers.
+        seconds: after which no further run is begun; None: all are.
         go_on: leave runs that fail, name them in ``study.json``, and carry out the others, until
             every run of an arm has failed.
     """
@@ -52,6 +53,7 @@ class Launch:
     workers: int = 2
     store: Path | None = None
     pause: float = 0.5
+    seconds: float | None = None
     go_on: bool = False
 
 
@@ -70,7 +72,8 @@ def run_study(
         report: called about twice a second.
 
     Returns:
-        The runs that are finished (without ``go_on``: all), in the order of the matrix.
+        The runs that are finished, in the order of the matrix: all, unless ``go_on`` or ``seconds``
+        leave some.
 
     Raises:
         PlaceboError: the folder is in use for something else; a finished run in it was made with
@@ -85,7 +88,7 @@ def run_study(
             if any(not folder.run(name).finished for name in study.runs):
                 nursery.warm()  # while what the runs name is looked up
             runs = _Runs(study, folder, launch.go_on)
-            pool = Pool(runs.jobs(), nursery, launch.workers, runs.failed)
+            pool = Pool(runs.jobs(), nursery, launch.workers, runs.failed, launch.seconds)
             write_json(launch.out / MARKER, document)
             while pool.advance():
                 report(runs.progress(pool))

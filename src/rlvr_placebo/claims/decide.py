@@ -1,0 +1,109 @@
+"""From outcomes to findings: every effect by its rule, every claim by its effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlvr_placebo.analysis.contrasts import Contrast, Key, Outcomes, contrast
+from rlvr_placebo.claims.claim import Arm, Claim, Effect, Finding, Reading, Rule
+from rlvr_placebo.verdict.power import detectable
+
+POINTS = 100.0
+Look = Callable[[Arm, Reading], Outcomes]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of one effect; numbers are points per hundred.
+
+    Attributes:
+        effect: which.
+        finding: by its rule.
+        contrast: the estimate.
+        detectable: what a one-sided test at 0.05 would have shown with power 0.8.
+    """
+
+    effect: Effect
+    finding: Finding
+    contrast: Contrast
+    detectable: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "effect": self.effect.says,
+            "rule": str(self.effect.rule),
+            "margin": self.effect.margin,
+            "finding": str(self.finding),
+            "detectable": self.detectable,
+            **self.contrast.scaled(POINTS),
+        }
+
+
+def find(effect: Effect, look: Look) -> Found:
+    """Estimate one effect and apply its rule.
+
+    Args:
+        effect: what to estimate.
+        look: from an arm and a reading to its outcomes.
+
+    Raises:
+        ValueError: it cannot be estimated (one seed, one cluster, nothing judged).
+    """
+    outcomes: dict[Key, Outcomes] = {}
+    weights: dict[Key, float] = {}
+    for weight, arm, reading in effect.terms:
+        key = (f"untrained {arm}" if reading.untrained else str(arm), repr(reading))
+        outcomes[key] = look(arm, reading)
+        weights[key] = weights.get(key, 0.0) + weight
+    estimate = contrast(outcomes, weights)
+    finding = apply(effect.rule, estimate, effect.margin / POINTS)
+    return Found(effect, finding, estimate, POINTS * detectable(estimate.stderr, estimate.df))
+
+
+def apply(rule: Rule, found: Contrast, margin: float) -> Finding:
+    """The finding of a rule (:data:`~rlvr_placebo.claims.claim.RULES`) on an estimate.
+
+    Args:
+        rule: which.
+        found: the estimate, a share of one.
+        margin: δ, likewise.
+    """
+    risen = found.above and found.value >= margin
+    fallen = found.below and found.value <= -margin
+    shown, refuted = {
+        Rule.RISES: (risen, found.high < margin),
+        Rule.FALLS: (fallen, found.low > -margin),
+        Rule.NO_RISE: (found.high < margin, risen),
+        Rule.STAYS: (found.within(margin) if margin else False, risen or fallen),
+    }[rule]
+    # With δ = 0 an effect at 0 satisfies neither side.
+    return Finding.SHOWN if shown else Finding.NOT_SEEN if refuted else Finding.UNDECIDED
+
+
+def conclude(findings: Sequence[Finding]) -> Finding:
+    """The finding of a claim: all effects shown, or one not seen, or neither."""
+    if Finding.NOT_SEEN in findings:
+        return Finding.NOT_SEEN
+    whole = all(finding is Finding.SHOWN for finding in findings)
+    return Finding.SHOWN if whole else Finding.UNDECIDED
+
+
+def decide(claim: Claim, look: Look) -> dict[str, Any]:
+    """A claim's finding with every effect behind it, ready for JSON.
+
+    Raises:
+        ValueError: an effect cannot be estimated.
+    """
+    found = [find(effect, look) for effect in claim.effects]
+    return {
+        "id": claim.id,
+        "says": claim.says,
+        "source": claim.source,
+        "study": claim.study,
+        "finding": str(conclude([f.finding for f in found])),
+        "detectable": max(f.detectable for f in found),
+        "effects": [f.as_dict() for f in found],
+    }

@@ -1,0 +1,114 @@
+"""Commands about claims: list them, carry them out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tyro.conf import Positional
+
+from rlvr_placebo.cli.console import for_tables
+from rlvr_placebo.core.errors import PlaceboError
+
+if TYPE_CHECKING:
+    from rlvr_placebo.claims.claim import Claim
+
+MINUTE = 60.0  # seconds
+
+
+@dataclass(frozen=True)
+class ClaimsList:
+    """List what is claimed of RLVR: by whom, how it is decided, and by which study."""
+
+    ids: Positional[tuple[str, ...]] = ()
+    """Only these, with every effect and its rule."""
+    json: bool = False
+    """Print the list as JSON."""
+
+    def run(self) -> None:
+        """Print one entry per claim."""
+        from rlvr_placebo.claims.carry import choose, describe
+
+        claims = choose(self.ids, quick=False)
+        if self.json:
+            print(json.dumps([describe(claim) for claim in claims], indent=2, ensure_ascii=False))
+            return
+        for claim in claims:
+            self._show(claim, describe(claim))
+
+    def _show(self, claim: Claim, entry: Mapping[str, Any]) -> None:
+        from rlvr_placebo.claims.carry import study_file
+
+        quick = ", quick" if claim.quick else ""
+        lines = [f"{claim.id:20} {claim.says} ({claim.source}{quick})"]
+        if self.ids:
+            lines += [f"  {e['effect']}: {e['rule']}, δ = {e['margin']:g}; {e['means']}"
+                      for e in entry["effects"]]  # fmt: skip
+            lines.append(f"  seeds {entry['seeds']}; {study_file(claim.study)}")
+        for line in lines:
+            for_tables().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class ClaimsRun:
+    """Run the studies of claims and say which are shown."""
+
+    ids: Positional[tuple[str, ...]] = ()
+    """Which claims; without any, all of them (or with --quick a first look)."""
+    out: Path = Path("runs/claims")
+    """Where everything goes; the same command goes on with what is there."""
+    quick: bool = False
+    """Only the claims of a first look."""
+    minutes: float = 100.0
+    """Begin no further run after so long; the same command goes on."""
+    workers: int = 2
+    """Runs at once, each on one thread."""
+    json: bool = False
+    """Print what was found as JSON."""
+
+    def run(self) -> None:
+        """Carry out what is left and print the findings."""
+        from rlvr_placebo.claims.carry import choose, run_claims, study_of
+        from rlvr_placebo.cli.progress import Display, StudyDisplay
+        from rlvr_placebo.model.process import settle
+        from rlvr_placebo.study.local import Launch
+
+        if self.workers < 1 or not self.minutes > 0:
+            raise PlaceboError("--workers: at least 1; --minutes: more than 0")
+        claims = choose(self.ids, self.quick)
+        settle()
+        launch = Launch(self.out, self.workers, seconds=MINUTE * self.minutes)
+        with StudyDisplay(self.out, set(study_of(claims).runs)) as runs, Display(0) as display:
+            document = run_claims(claims, launch, display, runs.report)
+        if self.json:
+            print(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            print_findings(document)
+
+
+def print_findings(document: Mapping[str, Any]) -> None:
+    """Print what was found, effect by effect."""
+    console = for_tables()
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    for claim in document["claims"]:
+        say(f"{claim['id']}: {claim['finding'].upper()}. {claim['says']}")
+        for effect in claim["effects"]:
+            low, high = effect["interval90"]
+            detectable = (
+                f"; detectable {effect['detectable']:.1f}"
+                if effect["finding"].startswith("undecided") else ""
+            )  # fmt: skip
+            say(f"  {effect['effect']} {effect['rule']}: {effect['finding']} "
+                f"({effect['value']:+.1f} [{low:.1f}, {high:.1f}]{detectable})")  # fmt: skip
+    marks = document["signatures"]
+    if marks["of"]:
+        say(f"signatures that nobody calibrated: {marks['shown']} of {marks['of']} shown")
+    if document["waiting"]:
+        say(f"not run to their end yet: {', '.join(document['waiting'])}; the same command goes on")
+    say("points per hundred; intervals are 90 %, each end a one-sided 95 % bound")

@@ -1,0 +1,215 @@
+"""Claims: their rules by hand, what they read, their studies, and one carried out whole."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from rlvr_placebo.analysis.contrasts import Outcomes
+from rlvr_placebo.claims.carry import _arm, choose, run_claims, study_file
+from rlvr_placebo.claims.claim import Arm, Claim, Effect, Finding, Reading, Rule
+from rlvr_placebo.claims.decide import conclude, decide
+from rlvr_placebo.claims.readings import outcomes_of
+from rlvr_placebo.claims.registry import CLAIMS, SIGNATURES
+from rlvr_placebo.cli.main import main
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.files import write_json, write_table
+from rlvr_placebo.core.rundir import SCHEMA, RunDirectory
+from rlvr_placebo.study.local import Launch
+from rlvr_placebo.study.matrix import load_study
+from rlvr_placebo.train.watch import Silent
+
+ARM = Arm("pocket/code-prior", "format")
+STUDIES = sorted(study_file("labels").parent.glob("*.toml"))
+
+
+def seeds(mean, sd=0.002, count=5, problems=400):
+    rng = np.random.default_rng(0)
+    by_seed = mean + sd * np.linspace(-1, 1, count)
+    share = by_seed[:, None] + rng.normal(0, 0.05, problems)
+    share += mean - share.mean()
+    return Outcomes(share, tuple(map(str, range(problems))), 8)
+
+
+@pytest.mark.parametrize(
+    ("rule", "mean", "sd", "finding"),
+    [
+        (Rule.RISES, 0.08, 0.002, Finding.SHOWN),
+        (Rule.RISES, 0.08, 0.08, Finding.UNDECIDED),
+        (Rule.RISES, 0.02, 0.002, Finding.NOT_SEEN),  # surely above 0, and surely below δ
+        (Rule.RISES, -0.08, 0.002, Finding.NOT_SEEN),
+        (Rule.FALLS, -0.08, 0.002, Finding.SHOWN),
+        (Rule.FALLS, -0.02, 0.002, Finding.NOT_SEEN),
+        (Rule.FALLS, -0.08, 0.08, Finding.UNDECIDED),
+        (Rule.NO_RISE, 0.0, 0.002, Finding.SHOWN),
+        (Rule.NO_RISE, -0.2, 0.002, Finding.SHOWN),
+        (Rule.NO_RISE, 0.08, 0.002, Finding.NOT_SEEN),
+        (Rule.NO_RISE, 0.02, 0.05, Finding.UNDECIDED),
+        (Rule.STAYS, 0.0, 0.002, Finding.SHOWN),
+        (Rule.STAYS, 0.08, 0.002, Finding.NOT_SEEN),
+        (Rule.STAYS, -0.08, 0.002, Finding.NOT_SEEN),
+        (Rule.STAYS, 0.0, 0.05, Finding.UNDECIDED),
+    ],
+)
+def test_every_rule_has_three_findings(rule, mean, sd, finding):
+    claim = Claim("x", "X.", "ours", "labels", (Effect("e", ((1.0, ARM, Reading()),), rule),))
+    found = decide(claim, lambda arm, reading: seeds(mean, sd))
+    assert found["finding"] == finding
+    assert found["effects"][0]["value"] == pytest.approx(100 * mean)
+    assert found["detectable"] > 0
+
+
+def test_a_claim_is_shown_where_every_effect_is():
+    shown, unseen, open_ = Finding.SHOWN, Finding.NOT_SEEN, Finding.UNDECIDED
+    assert conclude([shown, shown]) is shown
+    assert conclude([shown, open_]) is open_
+    assert conclude([shown, open_, unseen]) is unseen
+
+
+def test_untrained_models_have_no_seeds_to_rearrange():
+    """The bound alone decides."""
+    rng = np.random.default_rng(0)
+    names = tuple(map(str, range(300)))
+    own = Outcomes(0.1 + rng.normal(0, 0.1, (1, 300)), names, 8, trained=False)
+    effect = Effect("e", ((1.0, ARM, Reading(untrained=True)),))
+    found = decide(Claim("x", "X.", "ours", "labels", (effect,)), lambda arm, reading: own)
+    assert found["finding"] == Finding.SHOWN
+    assert found["effects"][0]["permutation_above"] is None
+
+
+def run_with(path, *evaluations):
+    """A run directory with such evaluations: per problem the marks (correct, code) of samples."""
+    directory = RunDirectory(path)
+    (directory.path / "evaluations").mkdir(parents=True)
+    for step, marks in enumerate(evaluations):
+        rows = [
+            {"benchmark": "pocket-500", "temperature": 1.0, "problem_id": id, "cluster": id,
+             "sample": n, "correct": correct, "code": code}
+            for id, own in marks.items() for n, (correct, code) in enumerate(own)
+        ]  # fmt: skip
+        write_table(
+            directory.path / f"evaluations/step-{step:06d}.parquet", pa.Table.from_pylist(rows)
+        )
+        directory.append("metrics.jsonl", {"kind": "evaluation", "step": step})
+    config = {"steps": len(evaluations) - 1, "model": "m"}
+    write_json(directory.path / "config.json", {"schema": SCHEMA, "config": config})
+    return directory
+
+
+Y, N = True, False
+
+
+def read(runs, reading):
+    return outcomes_of(runs, reading, lambda run, reading: run).share_S_P
+
+
+def test_changes_by_hand(tmp_path):
+    run = run_with(
+        tmp_path / "run",
+        {"a": [(Y, N), (N, N)], "b": [(N, Y), (N, Y)]},
+        {"b": [(Y, Y), (Y, N)], "a": [(Y, N), (None, Y)]},
+    )
+    assert read([run], Reading()).tolist() == [[0.5, 1.0]]  # what nobody could judge is left out
+    assert read([run], Reading(change=False)).tolist() == [[1.0, 1.0]]
+    assert read([run, run], Reading(untrained=True)).tolist() == [[0.5, 0.0]]
+    assert read([run], Reading("code")).tolist() == [[0.5, -0.5]]
+    # under another prompt (here: what it was before training) less under its own
+    assert read([run], Reading(template="boxed")).tolist() == [[-0.5, -1.0]]
+    with pytest.raises(PlaceboError, match="pocket-new at T = 1 was not evaluated"):
+        read([run], Reading(benchmark="pocket-new"))
+
+
+def test_most_of_a_gain_is_more_than_half(tmp_path):
+    """Words to code: one right answer of two problems; code to code: another one."""
+    run = run_with(
+        tmp_path / "run",
+        {"a": [(N, N)], "b": [(N, Y)], "c": [(N, N)], "d": [(Y, Y)]},
+        {"a": [(Y, Y)], "b": [(Y, Y)], "c": [(Y, Y)], "d": [(Y, N)]},
+    )
+    switched, stayed = (read([run], Reading(cell)) for cell in ("language_code", "code_code"))
+    assert switched.tolist() == [[0.5, -0.5, 0.5, 0.0]]
+    assert stayed.tolist() == [[-0.5, 0.5, -0.5, 0.0]]
+    assert switched.sum() == pytest.approx(2 - 3 / 2)
+
+
+def test_the_peak_is_chosen_on_one_half_and_read_on_the_other(tmp_path):
+    names = [str(i) for i in range(40)]
+    low, high = ({id: [(mark, N)] for id in names} for mark in (N, Y))
+    run = run_with(tmp_path / "run", low, high, low)
+    share = read([run], Reading(since_peak=True))
+    assert Counter(np.nan_to_num(share, nan=7.0)[0]) == {7.0: 20, -1.0: 20}
+    still = run_with(tmp_path / "still", low, high, high)
+    assert np.nansum(read([still], Reading(since_peak=True))) == 0.0
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_the_study_of_a_claim_has_its_arms(claim):
+    arms = Counter(_arm(config) for config in load_study(study_file(claim.study)).runs.values())
+    for effect in claim.effects:
+        for _, arm, _reading in effect.terms:
+            assert arms[arm] >= 5, f"{arm} in {claim.study}"
+
+
+def test_ids_are_unique_and_signatures_are_claims():
+    assert len(CLAIMS) == len({claim.says for claim in CLAIMS.values()})
+    assert set(SIGNATURES) <= set(CLAIMS)
+    assert {claim.study for claim in CLAIMS.values()} == {path.stem for path in STUDIES}
+
+
+def test_studies_share_their_settings_so_that_runs_are_shared():
+    names = Counter(name for path in STUDIES for name in load_study(path).runs)
+    assert sum(names.values()) - len(names) >= 15  # ground truth, random and python at least
+    for path in STUDIES:
+        for config in load_study(path).runs.values():
+            assert (config.pool, config.labels.samples) in (
+                ("pocket-train@400", 16),
+                ("benchmark", 16),
+            )
+
+
+def test_a_claim_carried_out(tmp_path, capsys):
+    """A study of our own, stopped by the clock, continued, and run under another prompt."""
+    study = tmp_path / "own.toml"
+    study.write_text(
+        'models = ["pocket/code-prior"]\nrewards = ["format"]\nseeds = [1, 2]\n[settings]\n'
+        "steps = 1\nrollout.problems = 2\nrollout.samples = 4\nevaluation.max_tokens = 40\n"
+        'evaluation.benchmarks = ["pocket-fresh@3"]\n'
+    )
+    one = Effect("e", ((1.0, ARM, Reading(benchmark="pocket-fresh@3")),), Rule.STAYS)
+    forced = Reading(benchmark="pocket-fresh@3", template="forced_code")
+    two = Effect("forced", ((1.0, ARM, forced),))
+    claims = [Claim("own", "Own.", "ours", str(study), (one,)),
+              Claim("forced", "Forced.", "ours", str(study), (two,))]  # fmt: skip
+    out = tmp_path / "out"
+    stopped = run_claims(claims, Launch(out, seconds=0.0, pause=0.05), Silent())
+    assert (stopped["claims"], stopped["waiting"]) == ([], ["own", "forced"])
+    found = run_claims(claims, Launch(out, pause=0.05), Silent())
+    assert [entry["id"] for entry in found["claims"]] == ["own", "forced"]
+    assert found["waiting"] == []
+    assert json.loads((out / "claims.json").read_text()) == found
+    assert len(list((out / "prompted/forced_code").glob("*/result.json"))) == 2
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}
+    assert run_claims(claims, Launch(out, pause=0.05), Silent()) == found
+    assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}
+
+
+def test_the_list(capsys):
+    assert main(["claims"]) == 0
+    said = capsys.readouterr().out
+    assert all(id in said for id in ("true-labels", "switching"))
+    assert main(["claims", "gamma"]) == 0
+    assert "random(0.7) on code-prior" in capsys.readouterr().out
+    assert main(["claims", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == len(CLAIMS)
+    assert main(["claims", "gama"]) == 2
+    assert "did you mean 'gamma'" in capsys.readouterr().err
+    assert main(["claims", "run", "--minutes", "0"]) == 2
+    assert "--minutes" in capsys.readouterr().err
+
+
+def test_the_first_look_is_a_part_of_all():
+    quick = choose((), quick=True)
+    assert 0 < len(quick) < len(choose((), quick=False))
+    assert [claim.id for claim in choose(("gamma",), quick=True)] == ["gamma"]
