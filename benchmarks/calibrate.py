@@ -179,13 +179,12 @@ def power_table(entries: list[dict[str, Any]]) -> str:
 
 def draw_nulls(nulls: list[dict[str, Any]]) -> str:
     """Shares called genuine with their 95 % bounds, beside the line at 5 %."""
-    scale, left = 26.0, 360  # pixels per hundredth
+    scale, left = 13.0, 460  # pixels per hundredth
     parts = [f'<line x1="{left + 5 * scale}" x2="{left + 5 * scale}" y1="10" '
              f'y2="{24 * len(nulls) + 14}" stroke="#b00"/>']  # fmt: skip
     for row, null in enumerate(nulls):
         y, found = 26 + 24 * row, null["genuine"]
-        low, mid, high = (left + min(20, 100 * found[k]) * scale
-                          for k in ("lower95", "share", "upper95"))  # fmt: skip
+        low, mid, high = (left + 100 * found[k] * scale for k in ("lower95", "share", "upper95"))
         parts.append(
             f'<text x="{left - 10}" y="{y + 4}" text-anchor="end">{null["name"]}</text>'
             f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}" stroke="#36c" '
@@ -193,7 +192,7 @@ def draw_nulls(nulls: list[dict[str, Any]]) -> str:
         )
     foot = 24 * len(nulls) + 30
     parts += [f'<text x="{left + t * scale}" y="{foot}" text-anchor="middle">{t} %</text>'
-              for t in (0, 5, 10, 15, 20)]  # fmt: skip
+              for t in (0, 5, 10, 20, 30, 40)]  # fmt: skip
     return svg(left + 560, foot + 10, "Share of null studies called genuine", parts)
 
 
