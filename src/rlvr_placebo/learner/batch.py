@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -47,6 +47,11 @@ class Batch:
             self.mask_BC[index, :length],
             self.advantages_B[index],
         )
+
+    def left_out(self, share: float, rng: np.random.Generator) -> Batch:
+        """The batch without a random share of its tokens in the loss."""
+        kept_BC = torch.from_numpy(rng.random(self.mask_BC.shape) >= share)
+        return replace(self, mask_BC=self.mask_BC & kept_BC)
 
     def minibatches(self, count: int, rng: np.random.Generator) -> Iterator[Batch]:
         """Split into ``count`` parts of nearly equal size, groups in random order but together."""

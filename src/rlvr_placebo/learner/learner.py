@@ -92,7 +92,7 @@ class Learner:
 
         Args:
             batch: the step's completions with their advantages.
-            rng: orders the groups into minibatches.
+            rng: orders the groups into minibatches, and leaves tokens out where that is asked.
 
         Returns:
             Metrics, named as TRL names them where it has them.
@@ -100,6 +100,8 @@ class Learner:
         Raises:
             PlaceboError: the gradient is not finite; the weights are those before the update.
         """
+        if self.loss_config.masked:
+            batch = batch.left_out(self.loss_config.masked, rng.spawn(1)[0])
         totals = _Totals()
         for _ in range(self.config.epochs):
             for minibatch in batch.minibatches(self.config.minibatches, rng):

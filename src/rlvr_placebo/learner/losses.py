@@ -24,6 +24,8 @@ class LossConfig:
     """Ratios above 1 + clip_high are clipped where the advantage is positive; or off."""
     kl: float = 0.0
     """Coefficient of the KL penalty to the untrained model; no reference model when it is 0."""
+    masked: float = 0.0
+    """Share of tokens left out of the loss at random: a clip that knows nothing."""
 
 
 AGGREGATIONS = ("sequence_mean", "token_mean", "constant")

@@ -168,7 +168,7 @@ _RANGES: tuple[tuple[tuple[str, ...], float, float], ...] = (
     ),
     (("rollout.samples",), 2, _LARGE),
     (("rollout.temperature", "labels.temperature"), COLDEST, HOTTEST),
-    (("loss.clip_low",), 0, 1),
+    (("loss.clip_low", "loss.masked"), 0, 1),
     (("loss.clip_high", "loss.kl", "optimizer.weight_decay"), 0, _LARGE),
     (("optimizer.learning_rate", "optimizer.max_grad_norm"), 0, _LARGE),
     (("optimizer.beta1", "optimizer.beta2"), 0, 0.999999),

@@ -1,0 +1,184 @@
+"""Local drift: what one rollout under random rewards does to a habit, cell by cell.
+
+From one fixed checkpoint, every batch of rollouts is learnt from in every cell, once with random
+rewards r and once with 1 − r, so that what is left of the two is no luck of the rewards. What moves
+is the log-odds of the lab's neutral marker (an opening word that has nothing to do with accuracy),
+teacher-forced: no sampling noise. The estimand is cell − off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlvr_placebo.clipping.cells import CELLS, OFF, Cell
+from rlvr_placebo.core.records import Score
+from rlvr_placebo.core.seeds import generator_for
+from rlvr_placebo.core.statistics import Estimate, interval, mean_of_runs
+from rlvr_placebo.learner.batch import Batch, make_batch
+from rlvr_placebo.learner.learner import Learner, OptimizerConfig
+from rlvr_placebo.learner.losses import LossConfig
+from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.logprobs import completion_logprobs
+from rlvr_placebo.model.packing import TokenRows
+from rlvr_placebo.pocket.corpus import MARKER
+from rlvr_placebo.text.problems import batch_for
+from rlvr_placebo.train.collect import generate
+from rlvr_placebo.train.config import RolloutConfig, RunConfig
+from rlvr_placebo.train.trial import Trial, prepare
+from rlvr_placebo.train.watch import Watch
+
+PANEL = 64  # prompts on which the marker's log-odds are read
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What is done in one cell of the laboratory.
+
+    Attributes:
+        model: the checkpoint every batch starts from.
+        batches: of rollouts.
+        problems: of a batch.
+        samples: of each problem.
+        updates: per batch.
+        optimizer: ``sgd``, or ``adamw`` with fresh moments.
+        learning_rate: of it; without a limit on the gradient's norm.
+        rate: γ of the random reward.
+        seed: of everything.
+    """
+
+    model: str
+    batches: int = 40
+    problems: int = 16
+    samples: int = 16
+    updates: int = 8
+    optimizer: str = "sgd"
+    learning_rate: float = 0.5
+    rate: float = 0.5
+    seed: int = 0
+
+
+def loss_of(cell: Cell, masked: float) -> LossConfig:
+    """The objective of a cell."""
+    return LossConfig(
+        clip_low=1 - cell.low if cell.low else None,
+        clip_high=cell.high - 1 if np.isfinite(cell.high) else None,
+        masked=masked if cell.masked else 0.0,
+    )
+
+
+def local_drift(lab: Lab, watch: Watch) -> list[dict[str, Any]]:
+    """Learn from every batch in every cell and read the marker's log-odds.
+
+    Args:
+        lab: what to do.
+        watch: hears how many batches are done.
+
+    Returns:
+        One row per batch and cell: ``drift`` (the mean over rewards r and 1 − r), ``both`` of them,
+        and what the updates did (clip ratios by sign, gradient norm, entropy of the rollouts).
+    """
+    trial = prepare(_config(lab))
+    model = trial.learner.model
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    panel = _panel(trial)
+    before = log_odds(model, panel)
+    rows = []
+    for number in range(1, lab.batches + 1):
+        batch, entropy = _batch(trial, lab, number)
+        masked = 0.0
+        for name, cell in CELLS.items():
+            moved, told = [], {}
+            for sign in (1.0, -1.0):
+                model.load_state_dict(start)
+                learner = _learner(model, lab, loss_of(cell, masked))
+                rng = generator_for(lab.seed, number, "", 0, "minibatches")
+                signed = replace(batch, advantages_B=sign * batch.advantages_B)
+                told = learner.step(signed, rng)
+                moved.append(log_odds(model, panel) - before)
+            if name == "both":  # the mask leaves out as much as both clips bind
+                masked = told["clip_ratio/high_mean"] + told["clip_ratio/low_mean"]
+            rows.append(
+                {"batch": number, "cell": name, "drift": float(np.mean(moved)), "both": moved,
+                 "before": before, "entropy": entropy, "masked": masked, **_told(told)}
+            )  # fmt: skip
+        watch.progress("batches", number, lab.batches)
+    model.load_state_dict(start)
+    return rows
+
+
+def _told(metrics: Mapping[str, float]) -> dict[str, float]:
+    wanted = ("clip_ratio/high_mean", "clip_ratio/low_mean", "grad_norm", "kl_rollout",
+              "max_ratio_deviation", "mismatch/max_logprob_difference")  # fmt: skip
+    return {name: metrics[name] for name in wanted}
+
+
+def estimate(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Cell − off, by cell: the mean over batches with its error and 95 % interval."""
+    by = {(row["batch"], row["cell"]): row["drift"] for row in rows}
+    batches = sorted({row["batch"] for row in rows})
+    found = {}
+    for cell in CELLS:
+        values = [by[b, cell] - (0.0 if cell == OFF else by[b, OFF]) for b in batches]
+        one: Estimate = mean_of_runs(values)
+        found[cell] = {**one.as_dict(), "interval": interval([one])}
+    return found
+
+
+def _config(lab: Lab) -> RunConfig:
+    return RunConfig(
+        model=lab.model,
+        reward="ground_truth",
+        seed=lab.seed,
+        pool="pocket-train@400",
+        rollout=RolloutConfig(problems=lab.problems, samples=lab.samples, max_tokens=72),
+    )
+
+
+def _learner(model: Decoder, lab: Lab, loss: LossConfig) -> Learner:
+    how = OptimizerConfig(
+        name=lab.optimizer, learning_rate=lab.learning_rate, minibatches=lab.updates,
+        max_grad_norm=0.0,
+    )  # fmt: skip
+    return Learner(model, loss, how, temperature=1.0, max_tokens=72)
+
+
+def _batch(trial: Trial, lab: Lab, number: int) -> tuple[Batch, float]:
+    """One batch of rollouts with random rewards, and their mean entropy (nats per token)."""
+    problems = batch_for(trial.pool, lab.seed, number, lab.problems)
+    groups = generate(trial, problems, number)
+    rng = generator_for(lab.seed, number, "", 0, "reward")
+    scored = [
+        replace(group, rollouts=tuple(
+            replace(r, score=Score(float(rng.random() < lab.rate), None)) for r in group.rollouts
+        ))
+        for group in groups
+    ]  # fmt: skip
+    entropies = np.concatenate([r.completion.entropies for g in groups for r in g.rollouts])
+    return make_batch(scored, "group_std"), float(entropies.mean(dtype=np.float64))
+
+
+def _panel(trial: Trial) -> TokenRows:
+    """Prompts, each with the marker's first token as its completion."""
+    token = trial.checkpoint.tokenizer.encode(MARKER)[0]
+    prompts = [trial.prompts[p.id] for p in trial.pool[:PANEL]]
+    lengths = torch.tensor([len(p) for p in prompts])
+    padded = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        padded[row, : len(prompt)] = torch.tensor(prompt)
+    return TokenRows(
+        padded, lengths, torch.full((len(prompts), 1), token),
+        torch.ones(len(prompts), dtype=torch.long), torch.arange(len(prompts)),
+    )  # fmt: skip
+
+
+def log_odds(model: Decoder, panel: TokenRows) -> float:
+    """Mean log-odds of the panel's completions of one token each."""
+    with torch.no_grad():
+        logprobs_B: Tensor = completion_logprobs(model, panel, 1.0)[:, 0].double()
+    return float((logprobs_B - torch.log(-torch.expm1(logprobs_B))).mean())
