@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from rlvr_placebo.analysis.contrasts import Outcomes
 from rlvr_placebo.claims.carry import _arm, choose, run_claims, study_file
@@ -17,8 +18,12 @@ from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import write_json, write_table
 from rlvr_placebo.core.rundir import SCHEMA, RunDirectory
+from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.published import PAPER_MODELS, parameters
+from rlvr_placebo.study.gpu import reckon
 from rlvr_placebo.study.local import Launch
 from rlvr_placebo.study.matrix import load_study
+from rlvr_placebo.train.settings import make_config
 from rlvr_placebo.train.watch import Silent
 
 ARM = Arm("pocket/code-prior", "format")
@@ -213,3 +218,51 @@ def test_the_first_look_is_a_part_of_all():
     quick = choose((), quick=True)
     assert 0 < len(quick) < len(choose((), quick=False))
     assert [claim.id for claim in choose(("gamma",), quick=True)] == ["gamma"]
+
+
+PAPER = sorted(study_file("labels", "paper").parent.glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+def test_studies_at_the_scale_of_the_paper_plan_without_their_models(path, capsys):
+    study = load_study(path)
+    assert study.description.endswith("?")
+    assert {config.model for config in study.runs.values()} <= set(PAPER_MODELS)
+    for config in study.runs.values():  # the paper's prompt of each model
+        changed = config.variant in ("boxed", "nonsense")
+        assert changed or config.template == PAPER_MODELS[config.model].template
+    assert main(["study", "plan", str(path), "--no-measure", "--json"]) == 0
+    lines = json.loads(capsys.readouterr().out)
+    assert sum(line["runs"] for line in lines) == len(study.runs)
+    assert all(line["gpu"]["hours"] > 0 and line["gpu"]["tokens"] > 1e6 for line in lines)
+
+
+def test_every_claim_of_the_article_has_a_study_at_its_scale():
+    assert {p.stem for p in STUDIES} - {p.stem for p in PAPER} <= {"crossed"}
+
+
+@pytest.mark.parametrize("name", PAPER_MODELS)
+def test_published_shapes_have_the_published_number_of_parameters(name):
+    published = {"Math-7B": 7_615_616_512, "Math-1.5B": 1_543_714_304, "Qwen2.5-7B": 7_615_616_512,
+                 "Qwen2.5-1.5B": 1_543_714_304, "OLMo-2": 7_298_617_344,
+                 "Llama-3.1-8B": 8_030_261_248, "Llama-3.2-3B": 3_212_749_824}  # fmt: skip
+    (wanted,) = [count for part, count in published.items() if part in name]
+    shape = PAPER_MODELS[name].shape
+    assert parameters(shape) == wanted
+    with torch.device("meta"):
+        assert sum(p.numel() for p in Decoder(shape).parameters()) == wanted
+
+
+def test_a_gpu_plan_by_hand():
+    """Qwen2.5-1.5B, one step of 64 × 16, no evaluation but two of a benchmark of 500, greedy."""
+    settings = {"steps": 1, "evaluation.temperatures": [0.0], "benchmarks": ["math-500"]}
+    config = make_config("Qwen/Qwen2.5-1.5B", "ground_truth", "paper", settings)
+    found = reckon(config, 2)
+    assert found.tokens == 64 * 16 * 800 + 2 * 500 * 800
+    count, kept = 1_543_714_304, 2 * 28 * 2 * 128 * 2  # bytes of keys and values per token
+    decoding = 800 * (2 * count + 1024 * 550 * kept) / (3.35e12 * 0.6) * (1 + 1000 / 1024)
+    update = (6 * 64 * 16 * 800 + 2 * 150 * 2024 / 16) * count / (989e12 * 0.45)
+    assert found.hours == pytest.approx((decoding + update) / 3600, rel=1e-6)
+    assert found.memory == 18 * count + 256 * 950 * kept
+    assert found.devices == 1
+    assert reckon(make_config("pocket/code-prior", "format"), 2) is None

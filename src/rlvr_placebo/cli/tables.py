@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -257,6 +258,7 @@ def print_plan(lines: Sequence[Any], workers: int, as_json: bool) -> None:
             "?" if line.seconds is None else duration(line.seconds),
         )  # fmt: skip
     console.print(table)
+    _print_gpu(lines, console)
     runs = sum(line.runs - line.done for line in lines)
     total = [line.seconds for line in lines]
     known = [seconds for seconds in total if seconds is not None]
@@ -264,6 +266,29 @@ def print_plan(lines: Sequence[Any], workers: int, as_json: bool) -> None:
     if len(known) < len(total):
         time_left = "time unknown: no cost was measured for some models"
     console.print(f"{runs} runs to do; {time_left}", highlight=False)
+
+
+def _print_gpu(lines: Sequence[Any], console: Console) -> None:
+    """What runs of published models would take on accelerators; nothing where there are none."""
+    known = [line for line in lines if line.gpu]
+    if not known:
+        return
+    table = _table("on GPUs of 80 GB, reckoned from shapes")
+    for name in ("model", "variant", "tokens", "GPU hours", "GB", "GPUs at least"):
+        table.add_column(name, justify="left" if name in ("model", "variant") else "right")
+    hours = 0.0
+    for line in known:
+        left, own = line.runs - line.done, line.gpu
+        hours += left * own.hours
+        table.add_row(
+            Text(line.model), Text(line.variant), f"{left * own.tokens / 1e9:.2f} G",
+            f"{left * own.hours:,.0f}", f"{own.memory / 1e9:.0f}", str(own.devices),
+        )  # fmt: skip
+    console.print(table)
+    console.print(
+        f"{hours:,.0f} GPU hours, if completions have 800 tokens; see rlvr_placebo/study/gpu.py "
+        "for what is assumed", highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def print_labels(table: Any, out: Path) -> None:  # noqa: ANN401 (an Arrow table, not imported)

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ class Study:
     runs: dict[str, RunConfig]
 
 
-KEYS = ("name", "description", "models", "rewards", "seeds", "recipe", "settings", "variants")
+KEYS = ("name", "description", "models", "rewards", "seeds", "recipe", "settings", "of_model",
+        "variants")  # fmt: skip
 
 
 def load_study(path: Path) -> Study:
@@ -40,6 +42,8 @@ def load_study(path: Path) -> Study:
         recipe = "pocket"
         [settings]
         steps = 40
+        [of_model."pocket/code-prior"]  # settings of this model's runs alone
+        template = "boxed"
         [variants.unclipped]
         clip_low = "off"
         clip_high = "off"
@@ -78,32 +82,40 @@ def make_study(document: Mapping[str, Any], name: str) -> Study:
 
 def _runs(document: Mapping[str, Any]) -> dict[str, RunConfig]:
     """Every cell of the matrix."""
-    variants = _table(document, "variants") or {"plain": {}}
-    settings_of_all = _table(document, "settings")
+    models, variants = _list(document, "models", (str,)), _table(document, "variants")
+    settings = _settings_of_models(document, models)
     recipe = document.get("recipe", "pocket")
     if not isinstance(recipe, str):
         raise PlaceboError("entry 'recipe' must be a name")
+    rewards = _list(document, "rewards", (str, dict))
+    specs = [parse(r) if isinstance(r, str) else canonical(r) for r in rewards]
     runs = {}
-    for model in _list(document, "models", (str,)):
-        for reward in _list(document, "rewards", (str, dict)):
-            spec = parse(reward) if isinstance(reward, str) else canonical(reward)
-            for variant in variants:
-                changes = _table(variants, variant)
-                for key in ("seed", "variant"):
-                    if key in changes or key in settings_of_all:
-                        raise PlaceboError(
-                            f"setting {key!r}: the study itself gives it to each run"
-                        )
-                for seed in _list(document, "seeds", (int,)):
-                    own = {"seed": seed, "variant": variant}
-                    settings = _merged(_without(settings_of_all, implied(spec)), changes) | own
-                    config = make_config(model, spec, recipe, settings)
-                    name = run_name(config)
-                    if name in runs:
-                        raise PlaceboError(f"run {name} is asked for twice")
-                    runs[name] = config
+    for model, spec, variant in product(models, specs, variants or ("plain",)):
+        changes = _table(variants, variant)
+        for key in ("seed", "variant"):
+            if key in changes or key in settings[model]:
+                raise PlaceboError(f"setting {key!r}: the study itself gives it to each run")
+        cell = _merged(_without(settings[model], implied(spec)), changes)
+        for seed in _list(document, "seeds", (int,)):
+            config = make_config(model, spec, recipe, cell | {"seed": seed, "variant": variant})
+            name = run_name(config)
+            if name in runs:
+                raise PlaceboError(f"run {name} is asked for twice")
+            runs[name] = config
     _check_one_measurement(list(runs.values()))
     return runs
+
+
+def _settings_of_models(
+    document: Mapping[str, Any], models: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The settings of all runs, and over them those of each model's own."""
+    of_all, of_model = _table(document, "settings"), _table(document, "of_model")
+    for model in of_model:
+        if model not in models:
+            hint = suggest(model, models)
+            raise PlaceboError(f"entry of_model: {model!r} is no model of the study; {hint}")
+    return {model: _merged(of_all, _table(of_model, model)) for model in models}
 
 
 def _check_one_measurement(configs: Sequence[RunConfig]) -> None:

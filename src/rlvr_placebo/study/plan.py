@@ -14,6 +14,7 @@ from rlvr_placebo.core.files import digest
 from rlvr_placebo.core.rundir import RunDirectory, claim
 from rlvr_placebo.evaluate.evaluate import evaluate
 from rlvr_placebo.labels.votes import LabelsConfig
+from rlvr_placebo.study.gpu import Reckoned, reckon
 from rlvr_placebo.study.matrix import Study
 from rlvr_placebo.text.problems import load_problems
 from rlvr_placebo.train.config import RunConfig
@@ -56,6 +57,7 @@ class Line:
         completions: that these steps will generate.
         seconds: on one worker, for what is left; None where no cost is known.
         cost: what the time was reckoned with.
+        gpu: what one run of a published model would take on an accelerator.
     """
 
     model: str
@@ -66,6 +68,7 @@ class Line:
     completions: int
     seconds: float | None
     cost: Cost | None
+    gpu: Reckoned | None = None
 
 
 def plan_study(study: Study, store: Path | None, measure: bool) -> list[Line]:
@@ -113,7 +116,9 @@ def _line(
         evaluations = sum(_evaluations(c) for _, c in left)
         seconds = steps * cost.step + evaluations * cost.evaluation + START * len(left) + extra
     done = len(members) - len(left)
-    return Line(*head, len(members), done, steps, sum(per_step), seconds, cost)
+    config = members[0][1]
+    gpu = reckon(config, 1 + _evaluations(config))
+    return Line(*head, len(members), done, steps, sum(per_step), seconds, cost, gpu)
 
 
 def _finished(store: Path | None, name: str) -> bool:

@@ -1,0 +1,82 @@
+"""What runs of a published model would take on a GPU: arithmetic from its shape, nothing measured.
+
+Assumed: an accelerator of 80 GB with 3.35 TB/s and 989 dense bf16 TFLOP/s (an H100), decoding at
+60 % of its bandwidth, prefill and updates at 45 % of its arithmetic, all completions of a step
+decoded at once or as many as memory holds, and completions of a stated mean length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlvr_placebo.model.architecture import Architecture
+from rlvr_placebo.model.published import PAPER_MODELS, parameters
+from rlvr_placebo.train.config import RunConfig
+
+MEAN_TOKENS = 800  # of a completion; Qwen2.5-Math writes some 600 to 1,000 on MATH
+MEMORY, BANDWIDTH, ARITHMETIC = 80e9, 3.35e12, 989e12  # bytes, bytes/s, FLOP/s
+DECODING, MATRICES = 0.60, 0.45  # shares of them that are reached
+PROMPT_TOKENS = 150
+# Problems of the benchmarks that a plan may name without having them at hand.
+SIZES = {"math-500": 500, "amc": 83, "aime-2024": 30, "aime-2025": 30, "gsm8k": 1319}
+HALF, MASTER = 2, 16  # bytes per parameter: in bf16; master weights, gradient and two moments
+
+
+@dataclass(frozen=True)
+class Reckoned:
+    """What one run would take.
+
+    Attributes:
+        tokens: generated in training and evaluation.
+        hours: of one accelerator.
+        memory: bytes while updating, with all rows of a step in the cache while generating.
+        devices: of 80 GB, at least, to hold it.
+    """
+
+    tokens: int
+    hours: float
+    memory: int
+    devices: int
+
+
+def reckon(config: RunConfig, evaluations: int) -> Reckoned | None:
+    """Reckon one run; None where the model's shape is not known.
+
+    Args:
+        config: the run.
+        evaluations: how many it makes.
+    """
+    if config.model not in PAPER_MODELS:
+        return None
+    shape = PAPER_MODELS[config.model].shape
+    count = parameters(shape)
+    mean = min(MEAN_TOKENS, config.rollout.max_tokens)
+    rows = config.rollout.problems * config.rollout.samples
+    asked = sum(SIZES.get(name, 500) for name in config.evaluation.benchmarks)
+    drawn = sum(1 if t == 0 else config.evaluation.samples for t in config.evaluation.temperatures)
+    trained = config.steps * rows * mean
+    evaluated = evaluations * asked * drawn * mean
+    seconds = _decoding(shape, count, rows, mean) * (trained + evaluated) / (rows * mean)
+    seconds += 6 * count * trained / (ARITHMETIC * MATRICES)
+    seconds += 2 * count * PROMPT_TOKENS * (trained + evaluated) / mean / 16 / (
+        ARITHMETIC * MATRICES
+    )  # fmt: skip
+    weights = count * (HALF + MASTER)
+    memory = weights + min(rows, config.rollout.max_rows) * (PROMPT_TOKENS + mean) * _kept(shape)
+    return Reckoned(
+        trained + evaluated, seconds / 3600, int(memory), -(-int(memory) // int(MEMORY))
+    )
+
+
+def _decoding(shape: Architecture, count: int, rows: int, mean: int) -> float:
+    """Seconds to decode so many rows: at every position the weights and the cache are read."""
+    room = max(0.1 * MEMORY, MEMORY - HALF * count)
+    at_once = max(1, min(rows, int(room / ((PROMPT_TOKENS + mean) * _kept(shape)))))
+    passes = -(-rows // at_once)
+    cache = at_once * (PROMPT_TOKENS + mean / 2) * _kept(shape)
+    return passes * mean * (HALF * count + cache) / (BANDWIDTH * DECODING)
+
+
+def _kept(shape: Architecture) -> int:
+    """Bytes of keys and values per token."""
+    return 2 * shape.layers * shape.kv_heads * shape.head_dim * HALF
