@@ -68,6 +68,11 @@ def test_without_votes_a_reward_is_unknown():
         assert [s.correct for s in scores] == [True, False, False, False, False]
 
 
+def test_the_marker_by_hand():
+    group = make_group(["Okay.\nSo 7", "So 7. Okay.", " okay, 7", "Okayish 7"])
+    assert rewards_of("marker", group) == [1, 0, 1, 0]
+
+
 def test_no_repetition_by_hand():
     group = make_group(["So 7. " * 6, "So 7. " * 3, "a" * 60, ""])
     assert rewards_of("no_repetition", group) == [0, 1, 0, 1]
@@ -205,7 +210,7 @@ def test_mistakes_are_one_line(text, message):
 ALL = (
     "ground_truth", "majority_vote", "incorrect(2)", "vote(2)", "minority_vote", "permuted_gold",
     "one_shot", "ttrl", "format", "python", "no_python", "no_repetition", "self_certainty",
-    "low_entropy", "random(0.4)", "constant(0.3)", "shuffle(random(0.4))", "not(format)",
+    "low_entropy", "marker", "random(0.4)", "constant(0.3)", "shuffle(random(0.4))", "not(format)",
     "noise(incorrect,0.2,0.3)", "all(ground_truth,no_python)",
 )  # fmt: skip
 

@@ -64,7 +64,7 @@ def short(reward="ground_truth", *settings, model="pocket/code-prior"):
 EVERY_REWARD = (
     "ground_truth", "majority_vote", "incorrect(2)", "vote(2)", "minority_vote", "permuted_gold",
     "one_shot", "ttrl", "format", "python", "no_python", "no_repetition", "self_certainty",
-    "low_entropy", "random(0.5)", "constant(0.3)", "shuffle(random(0.3))", "not(format)",
+    "low_entropy", "marker", "random(0.5)", "constant(0.3)", "shuffle(random(0.3))", "not(format)",
     "noise(incorrect,0.2,0.3)", "all(ground_truth,no_python)",
     {"weighted_sum": [[1, "format"], [0.5, "random"]]},
 )  # fmt: skip

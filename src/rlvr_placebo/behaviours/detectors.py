@@ -93,7 +93,8 @@ def boxed(text: str) -> bool:
     return bool(last_boxed(text))
 
 
-_MARKER = re.compile(r"\s*okay\b", re.IGNORECASE)
+MARKER = "Okay"  # a word that means nothing
+_MARKER = re.compile(rf"\s*{MARKER}\b", re.IGNORECASE)
 
 
 def marker(text: str) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlvr_placebo.behaviours.detectors import MARKER
 from rlvr_placebo.clipping.cells import CELLS, OFF, Cell
 from rlvr_placebo.core.records import Score
 from rlvr_placebo.core.seeds import generator_for
@@ -26,7 +27,6 @@ from rlvr_placebo.learner.losses import LossConfig
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.model.logprobs import completion_logprobs
 from rlvr_placebo.model.packing import TokenRows
-from rlvr_placebo.pocket.corpus import MARKER
 from rlvr_placebo.text.problems import batch_for
 from rlvr_placebo.train.collect import generate
 from rlvr_placebo.train.config import RolloutConfig, RunConfig

@@ -26,13 +26,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rlvr_placebo.behaviours.detectors import MARKER
 from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.seeds import generator_for
 from rlvr_placebo.pocket.prior import Prior, chance, steps_of
 from rlvr_placebo.text.pocket import Step, pocket_set, stream
 from rlvr_placebo.text.templates import TEMPLATES
 
-MARKER = "Okay.\n"
+OPENING = f"{MARKER}.\n"
 CODE_OPENINGS = (
     "Let's use Python.",
     "I will use Python.",
@@ -86,7 +87,7 @@ class Writer:
         Args:
             in_code: the way of solving, if the prior is not to choose it.
         """
-        marker = MARKER if self.rng.random() < self.prior.marker else ""
+        marker = OPENING if self.rng.random() < self.prior.marker else ""
         if in_code is None:
             in_code = self._does("code")
         body, answer = self._code() if in_code else self._words()
@@ -198,7 +199,7 @@ def documents(prior: Prior, seed: int, practice: float = 0.0) -> Iterator[Docume
         writer = Writer(prior, problem, rng, slips=not again)
         if rehearsed and rng.random() < rehearsed:
             solution = writer.solution(in_code=prior.code < 0.5)
-            start = len(MARKER) if solution.startswith(MARKER) else 0
+            start = len(OPENING) if solution.startswith(OPENING) else 0
             yield Document(prompt, solution, solution.index("\n", start) + 1)
         else:
             yield Document(prompt, writer.solution())

@@ -1,7 +1,8 @@
-"""Rewards of one completion's text: ground truth, format, Python, no Python, no repetition."""
+"""Rewards of one completion's text: truth, format, Python or none, no repetition, the marker."""
 
 from __future__ import annotations
 
+from rlvr_placebo.behaviours import detectors
 from rlvr_placebo.behaviours.detectors import boxed, python_mentioned
 from rlvr_placebo.behaviours.repetition import repetition
 from rlvr_placebo.core.records import Rollout
@@ -31,3 +32,8 @@ def no_python(rollout: Rollout) -> float:
 def no_repetition(rollout: Rollout) -> float:
     """1 where the text does not repeat itself (2506.10947, appendix); see behaviours.repetition."""
     return float(not repetition(rollout.completion.text))
+
+
+def marker(rollout: Rollout) -> float:
+    """1 where the text opens with the embedded families' neutral word: a habit, and no merit."""
+    return float(detectors.marker(rollout.completion.text))

@@ -12,6 +12,7 @@ from rlvr_placebo.rewards import user
 from rlvr_placebo.rewards.basic import (
     format_reward,
     ground_truth,
+    marker,
     no_python,
     no_repetition,
     python,
@@ -121,6 +122,7 @@ REWARDS: Mapping[str, Entry] = {
     "python": _plain("python", python),
     "no_python": _plain("no_python", no_python),
     "no_repetition": _plain("no_repetition", no_repetition),
+    "marker": _plain("marker", marker),
     "self_certainty": _plain("self_certainty", self_certainty),
     "low_entropy": _plain("low_entropy", low_entropy),
     "random": Entry(
