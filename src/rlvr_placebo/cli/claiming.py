@@ -99,16 +99,80 @@ def print_findings(document: Mapping[str, Any]) -> None:
     for claim in document["claims"]:
         say(f"{claim['id']}: {claim['finding'].upper()}. {claim['says']}")
         for effect in claim["effects"]:
-            low, high = effect["interval90"]
-            detectable = (
-                f"; detectable {effect['detectable']:.1f}"
-                if effect["finding"].startswith("undecided") else ""
-            )  # fmt: skip
-            say(f"  {effect['effect']} {effect['rule']}: {effect['finding']} "
-                f"({effect['value']:+.1f} [{low:.1f}, {high:.1f}]{detectable})")  # fmt: skip
+            said = f"{effect['effect']} {effect['rule']}: {effect['finding']} ({_spell(effect)}"
+            open_ = effect["finding"].startswith("undecided")
+            say(f"  {said}; detectable {effect['detectable']:.1f})" if open_ else f"  {said})")
     marks = document["signatures"]
     if marks["of"]:
         say(f"signatures that nobody calibrated: {marks['shown']} of {marks['of']} shown")
     if document["waiting"]:
         say(f"not run to their end yet: {', '.join(document['waiting'])}; the same command goes on")
     say("points per hundred; intervals are 90 %, each end a one-sided 95 % bound")
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """The clipping laboratory: does clipping carry a signal where rewards carry none?"""
+
+    out: Path = Path("runs/clipping")
+    """Where everything goes; the same command goes on with what is there."""
+    minutes: float = 100.0
+    """Begin nothing further after so long; the same command goes on."""
+    batches: int = 40
+    """Of local drift, in each of its cells."""
+    workers: int = 2
+    """Processes at once, each on one thread."""
+    json: bool = False
+    """Print everything as JSON."""
+
+    def run(self) -> None:
+        """Carry out what is left and print the decision."""
+        from rlvr_placebo.claims.carry import study_file
+        from rlvr_placebo.claims.laboratory import run_laboratory
+        from rlvr_placebo.cli.progress import Display, StudyDisplay
+        from rlvr_placebo.model.process import settle
+        from rlvr_placebo.study.local import Launch
+        from rlvr_placebo.study.matrix import load_study
+
+        if self.workers < 1 or not self.minutes > 0 or self.batches < 2:
+            raise PlaceboError("--workers: 1 or more; --minutes: above 0; --batches: 2 or more")
+        settle()
+        launch = Launch(self.out, self.workers, seconds=MINUTE * self.minutes)
+        names = set(load_study(study_file("clipping")).runs)
+        with StudyDisplay(self.out, names) as runs, Display(0) as display:
+            document = run_laboratory(launch, display, self.batches, runs.report)
+        if self.json:
+            print(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            print_laboratory(document)
+
+
+def print_laboratory(document: Mapping[str, Any]) -> None:
+    """Print the decision, and the drifts and ends behind it."""
+    console = for_tables()
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    if document["decision"]:
+        say(f"{document['decision'].upper()}: {document['rule']}")
+    else:
+        say("not run to its end yet; the same command goes on")
+    for how, cells in document["towards_likelier"].items():
+        say(f"drift beyond off towards the likelier habit, log-odds per rollout, {how}:")
+        for cell, one in cells.items():
+            low, high = one["interval90"]
+            say(f"  {cell:14} {one['value']:+.5f} [{low:+.5f}, {high:+.5f}]")
+    for model, cells in document["trajectories"].items():
+        say(f"accuracy after training, {model}:")
+        for cell, one in cells.items():
+            line = f"  {cell:14} {_spell(one['gain'])}"
+            if "over_off" in one:
+                line += f"; over off {_spell(one['over_off'])}"
+                line += f", SD {one['sd']:.1f} against {one['sd_off']:.1f}"
+            say(line)
+
+
+def _spell(found: Mapping[str, Any]) -> str:
+    low, high = found["interval90"]
+    return f"{found['value']:+.1f} [{low:.1f}, {high:.1f}]"

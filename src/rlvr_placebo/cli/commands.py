@@ -6,7 +6,7 @@ Nothing heavy is imported before a command runs, so that ``placebo --help`` is q
 from __future__ import annotations
 
 from rlvr_placebo.cli.benching import Bench
-from rlvr_placebo.cli.claiming import ClaimsList, ClaimsRun
+from rlvr_placebo.cli.claiming import ClaimsList, ClaimsRun, Clipping
 from rlvr_placebo.cli.lab import LabelsBuild, LabelsCheck, PocketBuild, PocketCheck
 from rlvr_placebo.cli.runs import (
     Benchmarks,
@@ -42,6 +42,7 @@ COMMANDS = {
     "labels": {"build": LabelsBuild, "check": LabelsCheck},
     "study": {"run": StudyRun, "status": StudyStatus, "plan": StudyPlan},
     "claims": {"list": ClaimsList, "run": ClaimsRun},
+    "clipping": Clipping,
     "judge": Judge,
     "verdict": Verdict,
     "report": Report,

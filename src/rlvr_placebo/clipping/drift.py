@@ -9,7 +9,8 @@ teacher-forced: no sampling noise. The estimand is cell − off.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,20 +20,24 @@ from torch import Tensor
 from rlvr_placebo.behaviours.detectors import MARKER
 from rlvr_placebo.clipping.cells import CELLS, OFF, Cell
 from rlvr_placebo.core.records import Score
+from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.core.seeds import generator_for
 from rlvr_placebo.core.statistics import Estimate, interval, mean_of_runs
 from rlvr_placebo.learner.batch import Batch, make_batch
 from rlvr_placebo.learner.learner import Learner, OptimizerConfig
 from rlvr_placebo.learner.losses import LossConfig
+from rlvr_placebo.model.checkpoint import load
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.model.logprobs import completion_logprobs
 from rlvr_placebo.model.packing import TokenRows
 from rlvr_placebo.text.problems import batch_for
 from rlvr_placebo.train.collect import generate
 from rlvr_placebo.train.config import RolloutConfig, RunConfig
+from rlvr_placebo.train.standalone import documented
 from rlvr_placebo.train.trial import Trial, prepare
 from rlvr_placebo.train.watch import Watch
 
+DOCUMENT = "drift.json"
 PANEL = 64  # prompts on which the marker's log-odds are read
 
 
@@ -100,7 +105,8 @@ def local_drift(lab: Lab, watch: Watch) -> list[dict[str, Any]]:
                 rng = generator_for(lab.seed, number, "", 0, "minibatches")
                 signed = replace(batch, advantages_B=sign * batch.advantages_B)
                 told = learner.step(signed, rng)
-                moved.append(log_odds(model, panel) - before)
+                after = log_odds(model, panel)
+                moved.append(after - before)
             if name == "both":  # the mask leaves out as much as both clips bind
                 masked = told["clip_ratio/high_mean"] + told["clip_ratio/low_mean"]
             rows.append(
@@ -116,6 +122,22 @@ def _told(metrics: Mapping[str, float]) -> dict[str, float]:
     wanted = ("clip_ratio/high_mean", "clip_ratio/low_mean", "grad_norm", "kl_rollout",
               "max_ratio_deviation", "mismatch/max_logprob_difference")  # fmt: skip
     return {name: metrics[name] for name in wanted}
+
+
+def measure_drift(lab: Lab, out: Path, watch: Watch) -> dict[str, Any]:
+    """:func:`local_drift` in a directory of its own; done before, it is read.
+
+    Raises:
+        PlaceboError: the directory holds something else.
+    """
+    digest = load(lab.model).digest
+
+    def work(directory: RunDirectory) -> dict[str, Any]:
+        rows = local_drift(lab, watch)
+        return {"lab": asdict(lab), "before": rows[0]["before"], "cells": estimate(rows),
+                "rows": rows}  # fmt: skip
+
+    return documented(out, {"lab": asdict(lab), "model_digest": digest}, True, DOCUMENT, work)
 
 
 def estimate(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -175,6 +197,12 @@ def _panel(trial: Trial) -> TokenRows:
         padded, lengths, torch.full((len(prompts), 1), token),
         torch.ones(len(prompts), dtype=torch.long), torch.arange(len(prompts)),
     )  # fmt: skip
+
+
+def marker_log_odds(model: str) -> float:
+    """Mean log-odds of the marker over the panel, of a checkpoint."""
+    trial = prepare(_config(Lab(model)))
+    return log_odds(trial.learner.model, _panel(trial))
 
 
 def log_odds(model: Decoder, panel: TokenRows) -> float:

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from rlvr_placebo.clipping.drift import Lab, measure_drift
 from rlvr_placebo.core.errors import BusyError, PlaceboError
 from rlvr_placebo.evaluate.contract import EvaluationConfig
 from rlvr_placebo.model.process import settle
@@ -145,7 +146,16 @@ def _evaluation(how: dict[str, Any]) -> EvaluationConfig:
     return EvaluationConfig(**given)
 
 
-WORK: dict[str, Callable[..., None]] = {"train": _train, "sweep": _sweep, "evaluate": _evaluate}
+def _drift(lab: dict[str, Any], out: str, watch: Watch) -> None:
+    measure_drift(Lab(**lab), Path(out), watch)
+
+
+WORK: dict[str, Callable[..., None]] = {
+    "train": _train,
+    "sweep": _sweep,
+    "evaluate": _evaluate,
+    "drift": _drift,
+}
 
 
 if __name__ == "__main__":
