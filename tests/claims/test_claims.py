@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rlvr_placebo.analysis.contrasts import Outcomes
-from rlvr_placebo.claims.carry import _arm, choose, run_claims, study_file
+from rlvr_placebo.claims.carry import _arm, choose, plan_of, run_claims, study_file
 from rlvr_placebo.claims.claim import Arm, Claim, Effect, Finding, Reading, Rule
 from rlvr_placebo.claims.decide import conclude, decide
 from rlvr_placebo.claims.readings import outcomes_of
@@ -196,6 +196,25 @@ def test_a_claim_carried_out(tmp_path, capsys):
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}
     assert run_claims(claims, Launch(out, pause=0.05), Silent()) == found
     assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}
+
+
+def test_models_trained_before_come_second(tmp_path):
+    """Arms of ``trained/code-prior`` wait for the run that makes it."""
+    claims = choose(("trained",), quick=False)
+    plan = plan_of(claims, tmp_path)
+    (name,) = plan.arms
+    assert plan.study.runs[name].seed == 1
+    run = RunDirectory(tmp_path / "runs" / name)
+    run.path.mkdir(parents=True)
+    run.finish({"final_checkpoint": "checkpoints/checkpoint-40", "steps": 40})
+    plan = plan_of(claims, tmp_path)
+    assert len(plan.arms) == 1 + 3 * 5
+    later = {c.model for n, c in plan.study.runs.items() if n != name}
+    assert later == {str(run.path / "checkpoints/checkpoint-40")}
+    assert set(plan.arms.values()) == {
+        Arm("pocket/code-prior", "ground_truth"),
+        *(arm for effect in claims[0].effects for _, arm, _ in effect.terms),
+    }
 
 
 def test_the_list(capsys):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,14 @@ from rlvr_placebo.core.files import write_json
 from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.rewards.spec import describe as spell
 from rlvr_placebo.study.local import Launch, Progress, run_study
-from rlvr_placebo.study.matrix import Study, load_study
+from rlvr_placebo.study.matrix import Study, load_study, run_name
 from rlvr_placebo.study.pool import Job, carry_out
 from rlvr_placebo.train.config import RunConfig
 from rlvr_placebo.train.watch import Watch
 from rlvr_placebo.verdict.evidence import base_name
 
 RESULT, PROMPTED = "claims.json", "prompted"
+TRAINED = "trained/"  # of a model's name: a family after true labels
 
 
 def study_file(name: str, scale: str = "pocket") -> Path:
@@ -70,19 +71,50 @@ def describe(claim: Claim) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def study_of(claims: Sequence[Claim]) -> Study:
-    """Every run that some claims rest on, once.
+@dataclass(frozen=True)
+class Plan:
+    """The runs that some claims rest on, each once, and the arm each belongs to."""
+
+    study: Study
+    arms: Mapping[str, Arm]
+
+
+def plan_of(claims: Sequence[Claim], out: Path) -> Plan:
+    """Every run that some claims rest on.
+
+    A model ``trained/<family>`` is the family after true labels; its arms are left out until the
+    run that makes it is finished in ``out``.
 
     Raises:
         PlaceboError: a study file does not fit.
     """
-    runs = {}
+    runs: dict[str, RunConfig] = {}
+    arms: dict[str, Arm] = {}
     for claim in claims:
         wanted = {arm for effect in claim.effects for _, arm, _ in effect.terms}
         for name, config in load_study(study_file(claim.study)).runs.items():
-            if _arm(config) in wanted:
-                runs[name] = config
-    return Study("claims", "What the article claims, in the embedded lab.", runs)
+            if _arm(config) not in wanted:
+                continue
+            own, chosen = name, config
+            if config.model.startswith(TRAINED):
+                teacher, how = _teacher(config.model)
+                runs[teacher], arms[teacher] = how, _arm(how)
+                run = RunDirectory(out / "runs" / teacher)
+                if not run.finished:
+                    continue
+                checkpoint = run.path / run.read_json("result.json")["final_checkpoint"]
+                chosen = replace(config, model=str(checkpoint))
+                own = run_name(chosen)
+            runs[own], arms[own] = chosen, _arm(config)
+    says = "What is claimed of RLVR, in the embedded lab."
+    return Plan(Study("claims", says, runs), arms)
+
+
+def _teacher(model: str) -> tuple[str, RunConfig]:
+    """The run that makes ``trained/<family>``: true labels, first seed."""
+    arm = Arm(f"pocket/{model.removeprefix(TRAINED)}", "ground_truth")
+    runs = load_study(study_file("labels")).runs
+    return next((name, config) for name, config in runs.items() if _arm(config) == arm)
 
 
 def run_claims(
@@ -105,15 +137,21 @@ def run_claims(
         PlaceboError: the folder holds something else, or a run failed.
     """
     started = time.monotonic()
-    study = study_of(claims)
-    run_study(study, launch, report)
-    folder = _Findings(StudyFolder.open(launch.out), study)
+
+    def left() -> float | None:
+        spent = time.monotonic() - started
+        return None if launch.seconds is None else max(0.0, launch.seconds - spent)
+
+    plan = plan_of(claims, launch.out)
+    run_study(plan.study, launch, report)
+    again = plan_of(claims, launch.out)  # with what starts from models that are trained now
+    if again.arms.keys() != plan.arms.keys():
+        plan = again
+        run_study(plan.study, replace(launch, seconds=left()), report)
+    folder = _Findings(StudyFolder.open(launch.out), plan)
     ready = [claim for claim in claims if folder.has(claim)]
-    left = None
-    if launch.seconds is not None:
-        left = max(0.0, launch.seconds - (time.monotonic() - started))
     jobs = {k: job for claim in ready for k, job in folder.prompts(claim).items()}
-    carry_out(jobs, launch.workers, "other prompts", watch, left)
+    carry_out(jobs, launch.workers, "other prompts", watch, left())
     done = [c for c in ready if all(job.done for job in folder.prompts(c).values())]
     found = [decide(claim, folder.look) for claim in done]
     document = {
@@ -141,15 +179,16 @@ class _Findings:
     """The finished runs of a folder, as claims look at them."""
 
     folder: StudyFolder
-    study: Study
+    plan: Plan
 
     def runs(self, arm: Arm) -> list[RunDirectory]:
-        names = [name for name, config in self.study.runs.items() if _arm(config) == arm]
+        names = [name for name, own in self.plan.arms.items() if own == arm]
         return [self.folder.run(name) for name in names]
 
     def has(self, claim: Claim) -> bool:
         arms = {arm for effect in claim.effects for _, arm, _ in effect.terms}
-        return all(run.finished for arm in arms for run in self.runs(arm))
+        runs = [self.runs(arm) for arm in arms]
+        return all(own and all(run.finished for run in own) for own in runs)
 
     def look(self, arm: Arm, reading: Reading) -> Outcomes:
         return outcomes_of(self.runs(arm), reading, self.prompted)

@@ -210,6 +210,12 @@ _ALL = (
         ),
     ),
     Claim(
+        "trained", "A model that true labels have trained gains nothing more, from any reward.",
+        f"{PAPER}, sec. 5", "trained",
+        tuple(gain(f"trained/{CODE.removeprefix('pocket/')}", r, Rule.NO_RISE)
+              for r in (TRUE, FORMAT, RANDOM)),
+    ),
+    Claim(
         "longer", "Three times the steps turn a random reward's effect into a gain.",
         f"{PAPER}, fig. 2", "longer", (gain(CODE, RANDOM, variant="longer"),),
     ),

@@ -71,7 +71,7 @@ class ClaimsRun:
 
     def run(self) -> None:
         """Carry out what is left and print the findings."""
-        from rlvr_placebo.claims.carry import choose, run_claims, study_of
+        from rlvr_placebo.claims.carry import choose, plan_of, run_claims
         from rlvr_placebo.cli.progress import Display, StudyDisplay
         from rlvr_placebo.model.process import settle
         from rlvr_placebo.study.local import Launch
@@ -81,7 +81,10 @@ class ClaimsRun:
         claims = choose(self.ids, self.quick)
         settle()
         launch = Launch(self.out, self.workers, seconds=MINUTE * self.minutes)
-        with StudyDisplay(self.out, set(study_of(claims).runs)) as runs, Display(0) as display:
+        with (
+            StudyDisplay(self.out, set(plan_of(claims, self.out).arms)) as runs,
+            Display(0) as display,
+        ):
             document = run_claims(claims, launch, display, runs.report)
         if self.json:
             print(json.dumps(document, indent=2, ensure_ascii=False))
