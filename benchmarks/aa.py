@@ -5,7 +5,7 @@ placebo study run studies/aa.toml --out runs/aa; python benchmarks/aa.py runs/aa
 Five runs against five: how often a 95 % interval of their difference leaves out 0. Five as the
 reward and four times five as its controls: how often that is called genuine. The interval of either
 share comes from drawing the runs again (with replacement) and dealing anew, so that it respects
-that the same runs are dealt many times.
+that the same runs are dealt many times. C0 (prompts) is not among the controls here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rlvr_placebo.verdict.decision import (
     make_case,
 )
 
-MARGIN, SIZE = 0.03, 5
+MARGIN, SIZE, LEAST = 0.03, 5, 60
 
 
 def main() -> None:
@@ -39,9 +39,11 @@ def main() -> None:
     ask.add_argument("study", type=Path)
     ask.add_argument("--splits", type=int, default=500)
     ask.add_argument("--resamples", type=int, default=100)
-    ask.add_argument("--splits-of-a-resample", type=int, default=100)
+    ask.add_argument("--splits-of-a-resample", type=int, default=250)
     asked = ask.parse_args()
     runs = StudyFolder.open(asked.study).finished_runs()
+    if len(runs) < LEAST:
+        sys.exit(f"{asked.study}: {len(runs)} runs are finished, {LEAST} are wanted")
     ends = [c["benchmark"] for c in runs[0].config["contracts"]]
     step = runs[0].config["steps"]
     before = {end: samples(runs[0].evaluation(0), end, 1.0) for end in ends}
