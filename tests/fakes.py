@@ -42,14 +42,14 @@ class FakeStudy:
                         })  # fmt: skip
         return pa.Table.from_pylist(rows)
 
-    def run(self, reward, seed, accuracy, finished=True, crashed=False, flat=0.0, **config):
-        name = f"{reward}-s{seed}"
-        directory = RunDirectory(self.path / "runs" / name)
+    def run(self, name, seed, accuracy, finished=True, crashed=False, flat=0.0, **config):
+        run = f"{name}-s{seed}"
+        directory = RunDirectory(self.path / "runs" / run)
         (directory.path / "evaluations").mkdir(parents=True)
         (directory.path / "rollouts").mkdir()
         contracts = config.pop("contracts", [self.contract(end) for end in self.ends])
         document = {
-            "model": MODEL, "model_digest": "d", "reward": reward, "reward_name": reward,
+            "model": MODEL, "model_digest": "d", "reward": name, "reward_name": name,
             "variant": "plain", "seed": seed, "steps": 2, "contracts": contracts,
             "trains_on_test": [], **config,
         }  # fmt: skip
@@ -66,7 +66,7 @@ class FakeStudy:
             after = accuracy if isinstance(accuracy, dict) else dict.fromkeys(self.ends, accuracy)
             write_table(directory.path / "evaluations/step-000002.parquet", self.table(after))
             directory.finish({"final_checkpoint": "checkpoints/checkpoint-2"})
-        self.runs.append((name, reward, seed, crashed))
+        self.runs.append((run, name, seed, crashed))
         return directory
 
     def sweep(self, names, accuracy=BASE):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fakes import BASE, CONTROLS, FakeStudy
+from fakes import BASE, CONTROLS, MODEL, FakeStudy
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.files import write_json
 from rlvr_placebo.core.rundir import RunDirectory
@@ -286,3 +286,17 @@ def test_a_protocol_cannot_be_changed(whole, capsys):
     write_json(path / "protocol.json", {"protocol": protocol.as_dict(), "hash": protocol.hash})
     assert main(["verdict", str(path), "--delta", "1"]) == 2
     assert "cannot be judged by another" in capsys.readouterr().err
+
+
+def test_arms_differ_in_their_rewards_and_in_nothing_else(fake, capsys):
+    """Rewards with arguments, and rewards of a user's own, are data in a configuration."""
+    for seed in range(1, 6):
+        own = {"reward": {"noise": ["mine.py:f", 0.1, 0.2]}, "reward_code": {"mine.py:f": "1a"}}
+        fake.run("ground_truth", seed, 0.8, **own)
+        for control in CONTROLS:
+            data = {"shuffle": [own["reward"]]} if control.startswith("shuffle") else control
+            code = own["reward_code"] if control.startswith("shuffle") else {}
+            fake.run(control, seed, BASE, reward=data, reward_code=code)
+    fake.sweep([base_name(MODEL)])
+    fake.sweep([f"ground_truth-s{seed}" for seed in range(1, 6)], 0.8)
+    assert judged(fake.write(), capsys)["category"] == "genuine"

@@ -83,11 +83,14 @@ def _unfit(evidence: Evidence) -> list[str]:
             lines.append(f"{end}: the training pool overlaps it")
     own = evidence.first.config
     for run in runs:
-        aside = {"reward", "reward_name", "reward_code", "seed"}
-        if other := sorted(differences(own, run.config) - aside):
+        keys = differences(own, run.config)
+        if other := sorted(key for key in keys if key.partition(".")[0] not in _BY_ARM):
             lines.append(f"{run.path.name}: trained otherwise ({', '.join(other)} differ)")
             break
     return lines
+
+
+_BY_ARM = ("reward", "reward_name", "reward_code", "seed")  # of a configuration
 
 
 def _flat(evidence: Evidence) -> list[str]:
