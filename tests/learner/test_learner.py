@@ -149,6 +149,24 @@ def test_masked_tokens_do_not_train(shipped):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
+def test_noise_in_the_place_of_gradients_has_their_norms(shipped):
+    """Plain gradient descent: every parameter moves as far, and elsewhere; repeatably."""
+    start = random_model(ARCHITECTURES["qwen2"])
+    batch = make_batch(sampled_groups(shipped, start), "group_std")
+    plain = replace(QUICK, name="sgd", learning_rate=0.1, max_grad_norm=0.0)
+    models = [copy.deepcopy(start) for _ in range(3)]
+    for model, noise in zip(models, (False, True, True), strict=True):
+        learn(model, batch, replace(plain, noise=noise))
+    rows = zip(start.parameters(), *(model.parameters() for model in models), strict=True)
+    for before, true, random, again in rows:
+        assert torch.equal(random, again)
+        moved, drifted = true - before, random - before
+        assert float(drifted.norm()) == pytest.approx(float(moved.norm()), rel=1e-3, abs=1e-7)
+        if moved.norm() > 0 and moved.numel() > 100:
+            cosine = (moved * drifted).sum() / moved.norm() / drifted.norm()
+            assert abs(float(cosine)) < 0.5
+
+
 def test_a_gradient_that_is_not_finite_stops_the_run(shipped):
     model = random_model(ARCHITECTURES["qwen2"])
     batch = make_batch(sampled_groups(shipped, model), "group_std")

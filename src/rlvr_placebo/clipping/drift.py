@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from rlvr_placebo.behaviours.detectors import MARKER
 from rlvr_placebo.clipping.cells import CELLS, OFF, Cell
@@ -86,32 +85,35 @@ def local_drift(lab: Lab, watch: Watch) -> list[dict[str, Any]]:
 
     Returns:
         One row per batch and cell: ``drift`` (the mean over rewards r and 1 − r), ``both`` of them,
-        and what the updates did (clip ratios by sign, gradient norm, entropy of the rollouts).
+        what the updates did (clip ratios by sign, gradient norm, entropy of the rollouts), and the
+        share of prompts on which the marker's ratio ended beyond the band.
     """
     trial = prepare(_config(lab))
     model = trial.learner.model
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     panel = _panel(trial)
-    before = log_odds(model, panel)
+    before_B = marker_logprobs(model, panel)
+    before = log_odds(before_B)
     rows = []
     for number in range(1, lab.batches + 1):
         batch, entropy = _batch(trial, lab, number)
         masked = 0.0
         for name, cell in CELLS.items():
-            moved, told = [], {}
+            moved, told, beyond = [], {}, {}
             for sign in (1.0, -1.0):
                 model.load_state_dict(start)
                 learner = _learner(model, lab, loss_of(cell, masked))
                 rng = generator_for(lab.seed, number, "", 0, "minibatches")
                 signed = replace(batch, advantages_B=sign * batch.advantages_B)
                 told = learner.step(signed, rng)
-                after = log_odds(model, panel)
-                moved.append(after - before)
+                after_B = marker_logprobs(model, panel)
+                moved.append(log_odds(after_B) - before)
+                beyond = _beyond(after_B - before_B)
             if name == "both":  # the mask leaves out as much as both clips bind
                 masked = told["clip_ratio/high_mean"] + told["clip_ratio/low_mean"]
             rows.append(
                 {"batch": number, "cell": name, "drift": float(np.mean(moved)), "both": moved,
-                 "before": before, "entropy": entropy, "masked": masked, **_told(told)}
+                 "before": before, "entropy": entropy, "masked": masked, **_told(told), **beyond}
             )  # fmt: skip
         watch.progress("batches", number, lab.batches)
     model.load_state_dict(start)
@@ -202,11 +204,22 @@ def _panel(trial: Trial) -> TokenRows:
 def marker_log_odds(model: str) -> float:
     """Mean log-odds of the marker over the panel, of a checkpoint."""
     trial = prepare(_config(Lab(model)))
-    return log_odds(trial.learner.model, _panel(trial))
+    return log_odds(marker_logprobs(trial.learner.model, _panel(trial)))
 
 
-def log_odds(model: Decoder, panel: TokenRows) -> float:
-    """Mean log-odds of the panel's completions of one token each."""
+def marker_logprobs(model: Decoder, panel: TokenRows) -> np.ndarray:
+    """Log-probability of the panel's completions of one token each, in float64."""
     with torch.no_grad():
-        logprobs_B: Tensor = completion_logprobs(model, panel, 1.0)[:, 0].double()
-    return float((logprobs_B - torch.log(-torch.expm1(logprobs_B))).mean())
+        return completion_logprobs(model, panel, 1.0)[:, 0].double().numpy()
+
+
+def log_odds(logprobs_B: np.ndarray) -> float:
+    """Mean log-odds of tokens with these log-probabilities."""
+    return float(np.mean(logprobs_B - np.log(-np.expm1(logprobs_B))))
+
+
+def _beyond(log_ratio_B: np.ndarray) -> dict[str, float]:
+    """Share of decision tokens whose ratio left the band of both clips, above and below."""
+    ratio_B, band = np.exp(log_ratio_B), CELLS["both"]
+    return {"decision/above": float(np.mean(ratio_B > band.high)),
+            "decision/below": float(np.mean(ratio_B < band.low))}  # fmt: skip

@@ -42,6 +42,8 @@ class OptimizerConfig:
     """Tokens per forward pass; changes memory and speed, not the gradient."""
     checkpointing: bool = False
     """Compute activations again for the gradient: far less memory, a third more time."""
+    noise: bool = False
+    """Put random numbers of the same norm in the place of every gradient: nothing is learnt."""
 
     @property
     def updates(self) -> int:
@@ -92,7 +94,7 @@ class Learner:
 
         Args:
             batch: the step's completions with their advantages.
-            rng: orders the groups into minibatches, and leaves tokens out where that is asked.
+            rng: orders the groups into minibatches; draws what the configuration makes random.
 
         Returns:
             Metrics, named as TRL names them where it has them.
@@ -103,13 +105,16 @@ class Learner:
         if self.loss_config.masked:
             batch = batch.left_out(self.loss_config.masked, rng.spawn(1)[0])
         totals = _Totals()
+        noise = rng.spawn(1)[0] if self.config.noise else None
         for _ in range(self.config.epochs):
             for minibatch in batch.minibatches(self.config.minibatches, rng):
-                totals.add(self.update(minibatch, measure=not totals.updates))
+                totals.add(self.update(minibatch, not totals.updates, noise))
         reachable = self.config.updates > 1
         return totals.metrics(self.loss_config, reachable, float(batch.mask_BC.sum()))
 
-    def update(self, minibatch: Batch, measure: bool = True) -> dict[str, float]:
+    def update(
+        self, minibatch: Batch, measure: bool = True, noise: np.random.Generator | None = None
+    ) -> dict[str, float]:
         """Make one optimizer step; the gradient is accumulated over micro-batches.
 
         Without a KL penalty, completions with advantage 0 have no gradient and are left out; the
@@ -140,6 +145,8 @@ class Learner:
                 parameter.grad = torch.zeros_like(parameter)
         sums["tokens"] = float(minibatch.mask_BC.sum())
         sums["grad_norm"] = self._clip_gradient()
+        if noise is not None:
+            self._randomise(noise)
         if not math.isfinite(sums["grad_norm"]):
             raise PlaceboError(
                 f"update {self.updates_done + 1}: the gradient is not finite; "
@@ -165,6 +172,14 @@ class Learner:
         """Scale the gradient down to the largest allowed norm; returns its norm before."""
         limit = self.config.max_grad_norm or math.inf
         return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+
+    def _randomise(self, rng: np.random.Generator) -> None:
+        """Put normal numbers in the place of every parameter's gradient, scaled to its norm."""
+        for parameter in self.model.parameters():
+            assert parameter.grad is not None
+            drawn = torch.from_numpy(rng.standard_normal(parameter.shape, dtype=np.float32))
+            drawn = drawn.to(parameter.grad)
+            parameter.grad = drawn * (parameter.grad.norm() / drawn.norm())
 
     # ---- what a resumed run goes on from -------------------------------------------------------
 
