@@ -1,8 +1,12 @@
 """The clipping laboratory's decision by hand, and the drift it is taken from."""
 
+import json
+
 import pytest
 
+from rlvr_placebo.claims import laboratory
 from rlvr_placebo.claims.laboratory import BAD, MODEL, Decision, _towards, decide
+from rlvr_placebo.cli.main import main
 from rlvr_placebo.clipping.cells import CELLS
 
 
@@ -52,3 +56,36 @@ def test_drift_towards_the_likelier_habit_by_hand():
     assert found["both"]["stderr"] == pytest.approx(0.05)  # batches 0.15 and 0.25
     assert found["high only"]["value"] == pytest.approx(0.0)
     assert "off" not in found
+
+
+def test_the_laboratory_carried_out(tmp_path, monkeypatch, capsys):
+    """As small as it can be: stopped by the clock, continued, and the same command does nothing."""
+    few = tmp_path / "few.toml"
+    few.write_text(
+        'models = ["pocket/code-prior", "pocket/bad-code"]\nrewards = ["random(0.5)"]\n'
+        "seeds = [1, 2]\n[settings]\nsteps = 1\nrollout.problems = 2\nrollout.samples = 4\n"
+        "evaluation.max_tokens = 20\nevaluation.samples = 1\n"
+        '[variants.both]\n[variants.off]\n'
+        'clip_low = "off"\nclip_high = "off"\n'
+    )
+    small = {"optimizer": "sgd", "learning_rate": 0.3, "problems": 2, "samples": 4, "updates": 2}
+    monkeypatch.setattr(laboratory, "study_file", lambda name: few)
+    monkeypatch.setattr(laboratory, "DOSE_STEPS", 1)
+    monkeypatch.setattr(laboratory, "DOSES", (0.2, 0.3))
+    monkeypatch.setattr(laboratory, "HOW", {"sgd": small})
+    monkeypatch.setattr(laboratory, "_twin", lambda: {"sgd": []})
+    out = tmp_path / "out"
+    command = ["clipping", "--out", str(out), "--batches", "2"]
+    assert main([*command, "--minutes", "0.0001"]) == 0
+    assert "not run to its end" in capsys.readouterr().out
+    assert main(command) == 0
+    document = json.loads((out / "clipping.json").read_text(encoding="utf-8"))
+    said = capsys.readouterr().out
+    assert document["decision"].upper() in said
+    assert set(document["trajectories"]) == {MODEL, BAD}
+    assert len(document["local"]) == 2
+    assert all(lab["cells"].keys() == CELLS.keys() for lab in document["local"])
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == document
+    assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}

@@ -23,6 +23,9 @@ TRUE, MAJORITY, FORMAT, WRONG = "ground_truth", "majority_vote", "format", "inco
 RANDOM, FAR = "random(0.5)", "permuted_gold"
 ACCURACY = Reading()
 CODE_SHARE = Reading("code")
+_MOST = Reading("language_code")  # less half of the gain
+_PEAK = Reading(since_peak=True)
+_NEW = Reading(benchmark="pocket-new")
 PAPER = "arXiv 2506.10947"
 
 
@@ -40,7 +43,8 @@ def more(one: Arm, other: Arm, rule: Rule = Rule.RISES, reading: Reading = ACCUR
 def moved(model: str, reward: str, reading: Reading, rule: Rule, margin: float = 3.0) -> Effect:
     """What a reward does to something else than accuracy."""
     arm = Arm(model, reward)
-    what = "accuracy since its peak" if reading.since_peak else reading.measure
+    named = {"code": "frequency of code", _MOST.measure: "what words→code gained, less half of all"}
+    what = "accuracy since its peak" if reading.since_peak else named[reading.measure]
     return Effect(f"{what}, {arm}", ((1.0, arm, reading),), rule, margin)
 
 
@@ -63,10 +67,6 @@ def without(reward: str) -> str:
     """A reward, and no Python in the answer."""
     return f"all({reward},no_python)"
 
-
-_MOST = Reading("language_code")  # less half of the gain
-_PEAK = Reading(since_peak=True)
-_NEW = Reading(benchmark="pocket-new")
 
 _ALL = (
     Claim(
