@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rlvr_placebo.analysis.contrasts import Outcomes
-from rlvr_placebo.claims.carry import _arm, choose, plan_of, run_claims, study_file
+from rlvr_placebo.claims.carry import _arm, _builds, choose, plan_of, run_claims, study_file
 from rlvr_placebo.claims.claim import Arm, Claim, Effect, Finding, Reading, Rule
 from rlvr_placebo.claims.decide import conclude, decide
 from rlvr_placebo.claims.readings import outcomes_of
@@ -217,6 +217,17 @@ def test_models_trained_before_come_second(tmp_path):
     }
 
 
+def test_varieties_are_built_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACEBO_CACHE", str(tmp_path / "cache"))
+    claims = choose(("dose",), quick=False)
+    assert plan_of(claims, tmp_path).arms == {}
+    jobs = _builds(claims, tmp_path)
+    assert {job.arguments["model"] for job in jobs.values()} == {
+        "pocket/code-prior-dose0.2", "pocket/code-prior-dose0.8"
+    }  # fmt: skip
+    assert _builds(choose(("prior",), quick=False), tmp_path) == {}
+
+
 def test_the_list(capsys):
     assert main(["claims"]) == 0
     said = capsys.readouterr().out
@@ -255,7 +266,7 @@ def test_studies_at_the_scale_of_the_paper_plan_without_their_models(path, capsy
 
 
 def test_every_claim_of_the_article_has_a_study_at_its_scale():
-    assert {p.stem for p in STUDIES} - {p.stem for p in PAPER} <= {"crossed"}
+    assert {p.stem for p in STUDIES} - {p.stem for p in PAPER} <= {"crossed", "doses"}
 
 
 @pytest.mark.parametrize("name", PAPER_MODELS)

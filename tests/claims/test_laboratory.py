@@ -65,7 +65,7 @@ def test_the_laboratory_carried_out(tmp_path, monkeypatch, capsys):
         'models = ["pocket/code-prior", "pocket/bad-code"]\nrewards = ["random(0.5)"]\n'
         "seeds = [1, 2]\n[settings]\nsteps = 1\nrollout.problems = 2\nrollout.samples = 4\n"
         "evaluation.max_tokens = 20\nevaluation.samples = 1\n"
-        '[variants.both]\n[variants.off]\n'
+        "[variants.both]\n[variants.off]\n"
         'clip_low = "off"\nclip_high = "off"\n'
     )
     small = {"optimizer": "sgd", "learning_rate": 0.3, "problems": 2, "samples": 4, "updates": 2}

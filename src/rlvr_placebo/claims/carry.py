@@ -3,6 +3,7 @@
 ::
 
     OUT/study.json, runs/        the study of all runs (see study/local.py)
+    OUT/built/<name>             says that a variety was built, and where
     OUT/prompted/<key>/<name>    models under other prompts than their own
     OUT/claims.json              what was found
 """
@@ -25,6 +26,7 @@ from rlvr_placebo.claims.registry import CLAIMS, SIGNATURES
 from rlvr_placebo.core.errors import PlaceboError, suggest
 from rlvr_placebo.core.files import write_json
 from rlvr_placebo.core.rundir import RunDirectory
+from rlvr_placebo.model.checkpoint import built_families, shipped_families
 from rlvr_placebo.rewards.spec import describe as spell
 from rlvr_placebo.study.local import Launch, Progress, run_study
 from rlvr_placebo.study.matrix import Study, load_study, run_name
@@ -83,7 +85,7 @@ def plan_of(claims: Sequence[Claim], out: Path) -> Plan:
     """Every run that some claims rest on.
 
     A model ``trained/<family>`` is the family after true labels; its arms are left out until the
-    run that makes it is finished in ``out``.
+    run that makes it is finished in ``out``, and those of a variety until it is built.
 
     Raises:
         PlaceboError: a study file does not fit.
@@ -93,7 +95,7 @@ def plan_of(claims: Sequence[Claim], out: Path) -> Plan:
     for claim in claims:
         wanted = {arm for effect in claim.effects for _, arm, _ in effect.terms}
         for name, config in load_study(study_file(claim.study)).runs.items():
-            if _arm(config) not in wanted:
+            if _arm(config) not in wanted or _unbuilt(config.model):
                 continue
             own, chosen = name, config
             if config.model.startswith(TRAINED):
@@ -108,6 +110,21 @@ def plan_of(claims: Sequence[Claim], out: Path) -> Plan:
             runs[own], arms[own] = chosen, _arm(config)
     says = "What is claimed of RLVR, in the embedded lab."
     return Plan(Study("claims", says, runs), arms)
+
+
+def _unbuilt(model: str) -> bool:
+    """Whether a model is an embedded variety that is not there yet."""
+    return model.startswith("pocket/") and model not in built_families() | shipped_families()
+
+
+def _builds(claims: Sequence[Claim], out: Path) -> dict[str, Job]:
+    """The varieties that some claims ask for and that are not there."""
+    models = {arm.model for c in claims for effect in c.effects for _, arm, _ in effect.terms}
+    return {
+        model: Job("build", out / "built" / name, out / "logs" / f"{name}.txt", {"model": model})
+        for model in sorted(filter(_unbuilt, models))
+        for name in [model.removeprefix("pocket/")]
+    }
 
 
 def _teacher(model: str) -> tuple[str, RunConfig]:
@@ -142,6 +159,8 @@ def run_claims(
         spent = time.monotonic() - started
         return None if launch.seconds is None else max(0.0, launch.seconds - spent)
 
+    builds = _builds(claims, launch.out)
+    carry_out(builds, launch.workers, "models to build, a quarter of an hour each", watch, left())
     plan = plan_of(claims, launch.out)
     run_study(plan.study, launch, report)
     again = plan_of(claims, launch.out)  # with what starts from models that are trained now

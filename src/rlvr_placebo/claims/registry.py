@@ -130,6 +130,14 @@ _ALL = (
         ),
     ),
     Claim(
+        "dose", "The less code a family writes, the more paying for Python gives it.", "ours",
+        "doses", (more(Arm(f"{CODE}-dose0.2", "python"), Arm(f"{CODE}-dose0.8", "python")),),
+    ),
+    Claim(
+        "dose-random", "The more code a family writes, the more random rewards give it.", PAPER,
+        "doses", (more(Arm(f"{CODE}-dose0.8", RANDOM), Arm(f"{CODE}-dose0.2", RANDOM)),),
+    ),
+    Claim(
         "code-rises", "Under true and under random rewards code becomes more frequent.",
         f"{PAPER}, fig. 6", "random",
         tuple(moved(CODE, r, CODE_SHARE, Rule.RISES) for r in (TRUE, RANDOM)), quick=True,

@@ -27,10 +27,12 @@ from rlvr_placebo.clipping.drift import Lab, measure_drift
 from rlvr_placebo.core.errors import BusyError, PlaceboError
 from rlvr_placebo.evaluate.contract import EvaluationConfig
 from rlvr_placebo.model.process import settle
+from rlvr_placebo.pocket.build import build
+from rlvr_placebo.pocket.families import variety_of
 from rlvr_placebo.train.loop import run
 from rlvr_placebo.train.prompts import sweep_prompts
 from rlvr_placebo.train.settings import from_dict
-from rlvr_placebo.train.standalone import evaluate_model
+from rlvr_placebo.train.standalone import documented, evaluate_model
 from rlvr_placebo.train.watch import Silent, Watch
 
 PR_SET_PDEATHSIG = 1
@@ -150,11 +152,20 @@ def _drift(lab: dict[str, Any], out: str, watch: Watch) -> None:
     measure_drift(Lab(**lab), Path(out), watch)
 
 
+def _build(model: str, out: str, watch: Watch) -> None:
+    del watch  # a build says nothing while it is made
+    place = Path(out)
+    documented(place, {"model": model}, True, "build.json", lambda _: {
+        "folder": str(build(variety_of(model)))
+    })  # fmt: skip
+
+
 WORK: dict[str, Callable[..., None]] = {
     "train": _train,
     "sweep": _sweep,
     "evaluate": _evaluate,
     "drift": _drift,
+    "build": _build,
 }
 
 
