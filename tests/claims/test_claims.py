@@ -11,6 +11,7 @@ import torch
 from rlvr_placebo.analysis.contrasts import Outcomes
 from rlvr_placebo.claims.carry import _arm, _builds, choose, plan_of, run_claims, study_file
 from rlvr_placebo.claims.claim import Arm, Claim, Effect, Finding, Reading, Rule
+from rlvr_placebo.claims.correlation import correlations
 from rlvr_placebo.claims.decide import conclude, decide
 from rlvr_placebo.claims.readings import outcomes_of
 from rlvr_placebo.claims.registry import CLAIMS, SIGNATURES
@@ -98,7 +99,8 @@ def run_with(path, *evaluations):
             directory.path / f"evaluations/step-{step:06d}.parquet", pa.Table.from_pylist(rows)
         )
         directory.append("metrics.jsonl", {"kind": "evaluation", "step": step})
-    config = {"steps": len(evaluations) - 1, "model": "m"}
+    contracts = [{"benchmark": "pocket-500"}]
+    config = {"steps": len(evaluations) - 1, "model": "m", "contracts": contracts}
     write_json(directory.path / "config.json", {"schema": SCHEMA, "config": config})
     return directory
 
@@ -137,6 +139,23 @@ def test_most_of_a_gain_is_more_than_half(tmp_path):
     assert switched.tolist() == [[0.5, -0.5, 0.5, 0.0]]
     assert stayed.tolist() == [[-0.5, 0.5, -0.5, 0.0]]
     assert switched.sum() == pytest.approx(2 - 3 / 2)
+
+
+def test_code_and_accuracy_over_runs(tmp_path):
+    """Runs in which every answer that became code became right, and one in which none did."""
+    before = {"a": [(N, N)], "b": [(N, N)]}
+    runs = []
+    for number in range(10):
+        a, b = ((number >> bit) & 1 == 1 for bit in (0, 1))
+        runs.append(run_with(tmp_path / str(number), before, {"a": [(a, a)], "b": [(b, b)]}))
+    (found,) = correlations({Arm("m", "r"): runs})
+    assert (found["n"], found["model"]) == (10, "m")
+    assert found["r"] == pytest.approx(1)
+    assert correlations({Arm("m", "r"): runs[:9]}) == []
+    assert correlations({Arm("m", "r", "boxed"): runs}) == []
+    still = [run_with(tmp_path / f"s{n}", before, {"a": [(n > 4, N)], "b": [(N, N)]})
+             for n in range(10)]  # fmt: skip
+    assert correlations({Arm("m", "r"): still}) == []
 
 
 def test_the_peak_is_chosen_on_one_half_and_read_on_the_other(tmp_path):

@@ -20,6 +20,7 @@ from typing import Any
 from rlvr_placebo.analysis.contrasts import Outcomes
 from rlvr_placebo.analysis.folder import StudyFolder
 from rlvr_placebo.claims.claim import RULES, Arm, Claim, Finding, Reading
+from rlvr_placebo.claims.correlation import correlations
 from rlvr_placebo.claims.decide import decide
 from rlvr_placebo.claims.readings import outcomes_of
 from rlvr_placebo.claims.registry import CLAIMS, SIGNATURES
@@ -177,6 +178,7 @@ def run_claims(
         "claims": found,
         "waiting": [claim.id for claim in claims if claim not in done],
         "signatures": _signatures(found),
+        "code_and_accuracy": correlations(folder.finished()),
     }
     write_json(launch.out / RESULT, document)
     return document
@@ -203,6 +205,11 @@ class _Findings:
     def runs(self, arm: Arm) -> list[RunDirectory]:
         names = [name for name, own in self.plan.arms.items() if own == arm]
         return [self.folder.run(name) for name in names]
+
+    def finished(self) -> dict[Arm, list[RunDirectory]]:
+        """The finished runs of every arm."""
+        arms = dict.fromkeys(self.plan.arms.values())
+        return {arm: [run for run in self.runs(arm) if run.finished] for arm in arms}
 
     def has(self, claim: Claim) -> bool:
         arms = {arm for effect in claim.effects for _, arm, _ in effect.terms}

@@ -108,6 +108,10 @@ def print_findings(document: Mapping[str, Any]) -> None:
     marks = document["signatures"]
     if marks["of"]:
         say(f"signatures that nobody calibrated: {marks['shown']} of {marks['of']} shown")
+    for one in document["code_and_accuracy"]:
+        low, high = one["interval"]
+        say(f"code and accuracy over {one['n']} runs of {one['model']}: r = {one['r']:.2f} "
+            f"[{low:.2f}, {high:.2f}]")  # fmt: skip
     if document["waiting"]:
         say(f"not run to their end yet: {', '.join(document['waiting'])}; the same command goes on")
     say("points per hundred; intervals are 90 %, each end a one-sided 95 % bound")
