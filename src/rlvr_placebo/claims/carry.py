@@ -156,22 +156,20 @@ def run_claims(
     """
     started = time.monotonic()
 
-    def left() -> float | None:
-        spent = time.monotonic() - started
-        return None if launch.seconds is None else max(0.0, launch.seconds - spent)
-
     builds = _builds(claims, launch.out)
-    carry_out(builds, launch.workers, "models to build, a quarter of an hour each", watch, left())
+    carry_out(
+        builds, launch.workers, "models to build, a quarter of an hour each", watch, launch.seconds
+    )
     plan = plan_of(claims, launch.out)
-    run_study(plan.study, launch, report)
+    run_study(plan.study, launch.since(started), report)
     again = plan_of(claims, launch.out)  # with what starts from models that are trained now
     if again.arms.keys() != plan.arms.keys():
         plan = again
-        run_study(plan.study, replace(launch, seconds=left()), report)
+        run_study(plan.study, launch.since(started), report)
     folder = _Findings(StudyFolder.open(launch.out), plan)
     ready = [claim for claim in claims if folder.has(claim)]
     jobs = {k: job for claim in ready for k, job in folder.prompts(claim).items()}
-    carry_out(jobs, launch.workers, "other prompts", watch, left())
+    carry_out(jobs, launch.workers, "other prompts", watch, launch.since(started).seconds)
     done = [c for c in ready if all(job.done for job in folder.prompts(c).values())]
     found = [decide(claim, folder.look) for claim in done]
     document = {

@@ -77,9 +77,8 @@ def apply(rule: Rule, found: Contrast, margin: float) -> Finding:
         Rule.RISES: (risen, found.high < margin),
         Rule.FALLS: (fallen, found.low > -margin),
         Rule.NO_RISE: (found.high < margin, risen),
-        Rule.STAYS: (found.within(margin) if margin else False, risen or fallen),
+        Rule.STAYS: (found.within(margin), risen or fallen),
     }[rule]
-    # With δ = 0 an effect at 0 satisfies neither side.
     return Finding.SHOWN if shown else Finding.NOT_SEEN if refuted else Finding.UNDECIDED
 
 

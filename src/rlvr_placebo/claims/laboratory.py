@@ -31,7 +31,7 @@ from rlvr_placebo.clipping.drift import DOCUMENT, marker_log_odds
 from rlvr_placebo.clipping.twin import Twin, table
 from rlvr_placebo.core.files import write_json
 from rlvr_placebo.core.rundir import RunDirectory
-from rlvr_placebo.core.statistics import mean_of_runs, two_groups
+from rlvr_placebo.core.statistics import interval, mean_of_runs, two_groups
 from rlvr_placebo.rewards.spec import parse
 from rlvr_placebo.study.local import Launch, Progress, run_study
 from rlvr_placebo.study.matrix import load_study
@@ -91,20 +91,16 @@ def run_laboratory(
     started = time.monotonic()
     out = launch.out
 
-    def left() -> float | None:
-        spent = time.monotonic() - started
-        return None if launch.seconds is None else max(0.0, launch.seconds - spent)
-
     study = load_study(study_file("clipping"))
     run_study(study, replace(launch, seconds=0.0), report)  # claims the folder
     if not (out / TWIN).exists():
         write_json(out / TWIN, _twin())
-    carry_out(_dosing(out), launch.workers, "doses", watch, left())
+    carry_out(_dosing(out), launch.workers, "doses", watch, launch.since(started).seconds)
     drifts: dict[str, Job] = {}
     if all(job.done for job in _dosing(out).values()):
         drifts = _drifting(out, batches)
-        carry_out(drifts, launch.workers, "local drift", watch, left())
-    run_study(study, replace(launch, seconds=left()), report)
+        carry_out(drifts, launch.workers, "local drift", watch, launch.since(started).seconds)
+    run_study(study, launch.since(started), report)
     whole = bool(drifts) and all(job.done for job in drifts.values())
     document = _document(out, StudyFolder.open(out), drifts if whole else {})
     write_json(out / RESULT, document)
@@ -134,14 +130,13 @@ def _dosing(out: Path) -> dict[str, Job]:
 
 def _drifting(out: Path, batches: int) -> dict[str, Job]:
     """Local drift from the checkpoint that is nearest to each dose."""
-    paths = {MODEL: MODEL}
-    for name in ("up", "down"):
-        for step in range(1, DOSE_STEPS + 1):
-            path = str(out / "doses" / name / "checkpoints" / f"checkpoint-{step}")
-            paths[path] = path
+    checkpoints = [
+        str(out / "doses" / name / "checkpoints" / f"checkpoint-{step}")
+        for name in ("up", "down") for step in range(1, DOSE_STEPS + 1)
+    ]  # fmt: skip
     known = out / "doses.json"
     if not known.exists():
-        write_json(known, {path: marker_log_odds(path) for path in paths})
+        write_json(known, marker_log_odds([MODEL, *checkpoints]))
     odds = RunDirectory(out).read_json(known.name)
     jobs = {}
     for dose in DOSES:
@@ -187,22 +182,12 @@ def _towards(local: Mapping[str, Any], how: str) -> dict[str, dict[str, Any]]:
             for d in own
         ]  # fmt: skip
         one = mean_of_runs(np.mean(by, axis=0).tolist())
-        low, high = _bounds(one.value, one.stderr, one.n)
-        found[cell] = {**one.as_dict(), "interval90": [low, high]}
+        found[cell] = {**one.as_dict(), "interval90": interval([one], 0.90)}
     return found
 
 
 def _rows(document: Mapping[str, Any], cell: str) -> list[dict[str, Any]]:
     return [row for row in document["rows"] if row["cell"] == cell]
-
-
-def _bounds(value: float | None, stderr: float | None, n: int) -> tuple[float, float]:
-    from scipy.special import stdtrit
-
-    assert value is not None
-    assert stderr is not None
-    half = float(stdtrit(n - 1, 0.95)) * stderr
-    return value - half, value + half
 
 
 def _trajectories(folder: StudyFolder) -> dict[str, dict[str, Any]]:

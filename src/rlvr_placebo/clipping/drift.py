@@ -201,10 +201,10 @@ def _panel(trial: Trial) -> TokenRows:
     )  # fmt: skip
 
 
-def marker_log_odds(model: str) -> float:
-    """Mean log-odds of the marker over the panel, of a checkpoint."""
-    trial = prepare(_config(Lab(model)))
-    return log_odds(marker_logprobs(trial.learner.model, _panel(trial)))
+def marker_log_odds(models: Sequence[str]) -> dict[str, float]:
+    """Mean log-odds of the marker over the panel, of checkpoints of one family."""
+    panel = _panel(prepare(_config(Lab(models[0]))))
+    return {name: log_odds(marker_logprobs(load(name).model, panel)) for name in models}
 
 
 def marker_logprobs(model: Decoder, panel: TokenRows) -> np.ndarray:

@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,12 @@ class Launch:
     pause: float = 0.5
     seconds: float | None = None
     go_on: bool = False
+
+    def since(self, started: float) -> Launch:
+        """The same with the seconds that are left of what began at this ``time.monotonic()``."""
+        if self.seconds is None:
+            return self
+        return replace(self, seconds=max(0.0, self.seconds - (time.monotonic() - started)))
 
 
 def run_study(
