@@ -72,7 +72,7 @@ def test_the_laboratory_carried_out(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(laboratory, "study_file", lambda name: few)
     monkeypatch.setattr(laboratory, "DOSE_STEPS", 1)
     monkeypatch.setattr(laboratory, "DOSES", (0.2, 0.3))
-    monkeypatch.setattr(laboratory, "HOW", {"sgd": small})
+    monkeypatch.setattr(laboratory, "HOW", {"sgd": small, "adamw": small})
     monkeypatch.setattr(laboratory, "_twin", lambda: {"sgd": []})
     out = tmp_path / "out"
     command = ["clipping", "--out", str(out), "--batches", "2"]
@@ -83,7 +83,7 @@ def test_the_laboratory_carried_out(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert document["decision"].upper() in said
     assert set(document["trajectories"]) == {MODEL, BAD}
-    assert len(document["local"]) == 2
+    assert len(document["local"]) == 4
     assert all(lab["cells"].keys() == CELLS.keys() for lab in document["local"])
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}
     assert main([*command, "--json"]) == 0

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rlvr_placebo.learner.losses import (
     AGGREGATIONS,
+    FIRST_TOKEN,
     LossConfig,
     TokenBatch,
     denominator,
@@ -75,6 +76,19 @@ def test_a_clip_is_counted_where_it_changed_a_gradient(ratio, advantage, counted
     if counted and counted.endswith("bound"):
         assert gradient == 0
         assert one_token(ratio, advantage, OFF)[1] != 0
+
+
+def test_first_tokens_are_counted_on_their_own():
+    """Two completions of two tokens; the second's last token lies above the band, as a first."""
+    ratios = torch.tensor([[1.3, 1.0], [0.7, 1.3]])
+    batch = TokenBatch(torch.zeros(2, 2), torch.tensor([1.0, -1.0]), torch.ones(2, 2).bool())
+    _, sums = policy_loss(ratios.log(), batch, 2.0, GRPO)
+    counts = {name: float(sums[f"first_token_{name}"]) for name in FIRST_TOKEN}
+    kl = sum(r - 1 - math.log(r) for r in (1.3, 0.7))
+    expected = {"scored": 2, "positive": 1, "negative": 1, "high_bound": 1, "low_bound": 1}
+    assert counts == pytest.approx({**expected, "kl_rollout": kl}, rel=1e-5)
+    assert float(sums["high_outside"]) == 1
+    assert float(sums["max_first_token_logprob_difference"]) == pytest.approx(-math.log(0.7))
 
 
 def test_kl_by_hand():

@@ -125,8 +125,8 @@ class Clipping:
     """Where everything goes; the same command goes on with what is there."""
     minutes: float = 100.0
     """Begin nothing further after so long; the same command goes on."""
-    batches: int = 40
-    """Of local drift, in each of its cells."""
+    batches: int = 120
+    """Of local drift, in each of its cells; a third of them by AdamW."""
     workers: int = 2
     """Processes at once, each on one thread."""
     json: bool = False

@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-EPSILON = 0.2
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -24,12 +22,20 @@ class Cell:
     masked: bool = False
 
 
-OFF = "off"
-CELLS: Mapping[str, Cell] = {
-    OFF: Cell(),
-    "both": Cell(1 - EPSILON, 1 + EPSILON),
-    "high only": Cell(high=1 + EPSILON),
-    "low only": Cell(low=1 - EPSILON),
-    "log-symmetric": Cell(1 / (1 + EPSILON), 1 + EPSILON),
-    "random mask": Cell(masked=True),
-}
+OFF, BOTH = "off", "both"
+
+
+def cells(epsilon: float = 0.2) -> dict[str, Cell]:
+    """Every treatment of the ratio, with bands of this half-width around 1."""
+    low, high = 1 - epsilon, 1 + epsilon
+    return {
+        OFF: Cell(),
+        BOTH: Cell(low, high),
+        "high only": Cell(high=high),
+        "low only": Cell(low=low),
+        "log-symmetric": Cell(1 / high, high),
+        "random mask": Cell(masked=True),
+    }
+
+
+CELLS: Mapping[str, Cell] = cells()

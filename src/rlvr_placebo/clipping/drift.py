@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from rlvr_placebo.behaviours.detectors import MARKER
-from rlvr_placebo.clipping.cells import CELLS, OFF, Cell
+from rlvr_placebo.clipping.cells import BOTH, CELLS, OFF, Cell, cells
 from rlvr_placebo.core.records import Score
 from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.core.seeds import generator_for
@@ -30,7 +30,7 @@ from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.model.logprobs import completion_logprobs
 from rlvr_placebo.model.packing import TokenRows
 from rlvr_placebo.text.problems import batch_for
-from rlvr_placebo.train.collect import generate
+from rlvr_placebo.train.collect import describe, generate
 from rlvr_placebo.train.config import RolloutConfig, RunConfig
 from rlvr_placebo.train.standalone import documented
 from rlvr_placebo.train.trial import Trial, prepare
@@ -52,6 +52,7 @@ class Lab:
         updates: per batch.
         optimizer: ``sgd``, or ``adamw`` with fresh moments.
         learning_rate: of it; without a limit on the gradient's norm.
+        epsilon: half-width of the clips' band.
         rate: γ of the random reward.
         seed: of everything.
     """
@@ -62,7 +63,8 @@ class Lab:
     samples: int = 16
     updates: int = 8
     optimizer: str = "sgd"
-    learning_rate: float = 0.5
+    learning_rate: float = 0.1
+    epsilon: float = 0.1
     rate: float = 0.5
     seed: int = 0
 
@@ -85,8 +87,9 @@ def local_drift(lab: Lab, watch: Watch) -> list[dict[str, Any]]:
 
     Returns:
         One row per batch and cell: ``drift`` (the mean over rewards r and 1 − r), ``both`` of them,
-        what the updates did (clip ratios by sign, gradient norm, entropy of the rollouts), and the
-        share of prompts on which the marker's ratio ended beyond the band.
+        what the updates did (clip ratios by sign, over all tokens and at completions' first, KL,
+        mismatch, gradient norm), entropies of the rollouts, and the share of prompts on which the
+        marker's ratio ended beyond the band.
     """
     trial = prepare(_config(lab))
     model = trial.learner.model
@@ -96,24 +99,25 @@ def local_drift(lab: Lab, watch: Watch) -> list[dict[str, Any]]:
     before = log_odds(before_B)
     rows = []
     for number in range(1, lab.batches + 1):
-        batch, entropy = _batch(trial, lab, number)
+        batch, entropies = _batch(trial, lab, number)
         masked = 0.0
-        for name, cell in CELLS.items():
-            moved, told, beyond = [], {}, {}
+        for name, cell in cells(lab.epsilon).items():
+            moved, told = [], []
             for sign in (1.0, -1.0):
                 model.load_state_dict(start)
                 learner = _learner(model, lab, loss_of(cell, masked))
                 rng = generator_for(lab.seed, number, "", 0, "minibatches")
                 signed = replace(batch, advantages_B=sign * batch.advantages_B)
-                told = learner.step(signed, rng)
+                metrics = learner.step(signed, rng)
                 after_B = marker_logprobs(model, panel)
                 moved.append(log_odds(after_B) - before)
-                beyond = _beyond(after_B - before_B)
-            if name == "both":  # the mask leaves out as much as both clips bind
-                masked = told["clip_ratio/high_mean"] + told["clip_ratio/low_mean"]
+                told.append(_told(metrics) | _beyond(after_B - before_B, lab.epsilon))
+            means = {key: float(np.mean([one[key] for one in told])) for key in told[0]}
+            if name == BOTH:  # the mask leaves out as much as both clips bind
+                masked = means["clip_ratio/high_mean"] + means["clip_ratio/low_mean"]
             rows.append(
                 {"batch": number, "cell": name, "drift": float(np.mean(moved)), "both": moved,
-                 "before": before, "entropy": entropy, "masked": masked, **_told(told), **beyond}
+                 "before": before, "masked": masked, **entropies, **means}
             )  # fmt: skip
         watch.progress("batches", number, lab.batches)
     model.load_state_dict(start)
@@ -123,7 +127,7 @@ def local_drift(lab: Lab, watch: Watch) -> list[dict[str, Any]]:
 def _told(metrics: Mapping[str, float]) -> dict[str, float]:
     wanted = ("clip_ratio/high_mean", "clip_ratio/low_mean", "grad_norm", "kl_rollout",
               "max_ratio_deviation", "mismatch/max_logprob_difference")  # fmt: skip
-    return {name: metrics[name] for name in wanted}
+    return {k: v for k, v in metrics.items() if k in wanted or k.startswith("first_token/")}
 
 
 def measure_drift(lab: Lab, out: Path, watch: Watch) -> dict[str, Any]:
@@ -172,8 +176,8 @@ def _learner(model: Decoder, lab: Lab, loss: LossConfig) -> Learner:
     return Learner(model, loss, how, temperature=1.0, max_tokens=72)
 
 
-def _batch(trial: Trial, lab: Lab, number: int) -> tuple[Batch, float]:
-    """One batch of rollouts with random rewards, and their mean entropy (nats per token)."""
+def _batch(trial: Trial, lab: Lab, number: int) -> tuple[Batch, dict[str, float]]:
+    """One batch of rollouts with random rewards, and their entropies (nats per token)."""
     problems = batch_for(trial.pool, lab.seed, number, lab.problems)
     groups = generate(trial, problems, number)
     rng = generator_for(lab.seed, number, "", 0, "reward")
@@ -183,8 +187,9 @@ def _batch(trial: Trial, lab: Lab, number: int) -> tuple[Batch, float]:
         ))
         for group in groups
     ]  # fmt: skip
-    entropies = np.concatenate([r.completion.entropies for g in groups for r in g.rollouts])
-    return make_batch(scored, "group_std"), float(entropies.mean(dtype=np.float64))
+    described = describe(groups)
+    entropies = {key: described[key] for key in ("entropy", "first_token/entropy")}
+    return make_batch(scored, "group_std"), entropies
 
 
 def _panel(trial: Trial) -> TokenRows:
@@ -218,8 +223,8 @@ def log_odds(logprobs_B: np.ndarray) -> float:
     return float(np.mean(logprobs_B - np.log(-np.expm1(logprobs_B))))
 
 
-def _beyond(log_ratio_B: np.ndarray) -> dict[str, float]:
-    """Share of decision tokens whose ratio left the band of both clips, above and below."""
-    ratio_B, band = np.exp(log_ratio_B), CELLS["both"]
-    return {"decision/above": float(np.mean(ratio_B > band.high)),
-            "decision/below": float(np.mean(ratio_B < band.low))}  # fmt: skip
+def _beyond(log_ratio_B: np.ndarray, epsilon: float) -> dict[str, float]:
+    """Share of the panel on which the marker's ratio left the band of both clips."""
+    ratio_B, band = np.exp(log_ratio_B), cells(epsilon)[BOTH]
+    return {"marker/above": float(np.mean(ratio_B > band.high)),
+            "marker/below": float(np.mean(ratio_B < band.low))}  # fmt: skip

@@ -266,8 +266,19 @@ class _Totals:
             "clip_ratio/low_bound_of_negative": self._per("low_bound", "negative"),
             "clip_ratio/high_outside_of_negative": self._per("high_outside", "negative"),
             "clip_ratio/low_outside_of_positive": self._per("low_outside", "positive"),
+            **self._first_token(first),
         }
         return result | ({"kl": self._per("kl", "scored")} if "kl" in first else {})
+
+    def _first_token(self, first: Mapping[str, float]) -> dict[str, float]:
+        """The same of completions' first tokens alone, where most of what follows is decided."""
+        of, name = "first_token", "first_token_{}".format
+        return {
+            f"{of}/high_bound_of_positive": self._per(name("high_bound"), name("positive")),
+            f"{of}/low_bound_of_negative": self._per(name("low_bound"), name("negative")),
+            f"{of}/kl_rollout": self._per(name("kl_rollout"), name("scored")),
+            f"{of}/max_logprob_difference": first["max_first_token_logprob_difference"],
+        }
 
     def _per(self, part: str, whole: str) -> float:
         return _ratio(_total(self.updates, part), _total(self.updates, whole))

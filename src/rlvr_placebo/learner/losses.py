@@ -116,6 +116,7 @@ def policy_loss(
         difference_BC = (logprobs_BC - batch.rollout_logprobs_BC).abs() * mask_BC
         sums["max_logprob_difference"] = difference_BC.max()
         sums["logprob_difference"] = difference_BC.sum()
+        sums["max_first_token_logprob_difference"] = difference_BC[:, 0].max()
         if kl_BC is not None:
             sums["kl"] = kl_BC.sum()
     return loss, sums
@@ -142,8 +143,23 @@ def _sums(
 
     A clip *binds* where it changed the gradient: the upper one only on positive advantages, the
     lower one only on negative ones. ``outside`` counts ratios beyond the band on the other sign,
-    where the minimum leaves the gradient alone.
+    where the minimum leaves the gradient alone. The first token is counted on its own too: it is
+    where a completion decides how it will go on.
     """
+    first = _counts(ratio_BC[:, :1], advantages_BC[:, :1], mask_BC[:, :1], config)
+    return {
+        **_counts(ratio_BC, advantages_BC, mask_BC, config),
+        "max_ratio_deviation": ((ratio_BC - 1).abs() * mask_BC).max(),
+        **{f"first_token_{name}": first[name] for name in FIRST_TOKEN},
+    }
+
+
+FIRST_TOKEN = ("scored", "positive", "negative", "high_bound", "low_bound", "kl_rollout")
+
+
+def _counts(
+    ratio_BC: Tensor, advantages_BC: Tensor, mask_BC: Tensor, config: LossConfig
+) -> dict[str, Tensor]:
     low, high = _band(config)
     below, above = (ratio_BC < low) & mask_BC, (ratio_BC > high) & mask_BC
     positive, negative = (advantages_BC > 0) & mask_BC, (advantages_BC < 0) & mask_BC
@@ -156,5 +172,4 @@ def _sums(
         "high_outside": (above & negative).sum(),
         "low_outside": (below & positive).sum(),
         "kl_rollout": ((ratio_BC - 1 - ratio_BC.log()) * mask_BC).sum(),
-        "max_ratio_deviation": ((ratio_BC - 1).abs() * mask_BC).max(),
     }

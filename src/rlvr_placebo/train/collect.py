@@ -80,8 +80,10 @@ def describe(groups: list[Group]) -> dict[str, Any]:
     judged = [r.verification.correct for r in rollouts if r.verification.correct is not None]
     labels = [label(c.text) for c in completions]
     entropies = np.concatenate([c.entropies[c.loss_mask] for c in completions])
+    firsts = [float(c.entropies[0]) for c in completions if len(c)]
     return {
         "entropy": float(entropies.mean(dtype=np.float64)) if len(entropies) else None,
+        "first_token/entropy": _mean(firsts),
         "reward": _mean(known),
         "reward_std": _mean([float(np.std(g, ddof=1)) for g in per_group if len(g) > 1]),
         "frac_reward_zero_std": share_flat(groups),
