@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -19,14 +18,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+from pages import DOCS, fill
+
 from rlvr_placebo.analysis import contrasts
 from rlvr_placebo.core import statistics
 from rlvr_placebo.core.files import digest, write_json
+from rlvr_placebo.report.drawing import Scale, alone, dot, line, svg, text
 from rlvr_placebo.verdict import calibration, decision, simulation
 from rlvr_placebo.verdict.calibration import SEEDS, add, false_genuine, run_world
 from rlvr_placebo.verdict.simulation import BLIND, NULLS, World, power_world
 
-DOCS = Path(__file__).parent.parent / "docs"
 KEPT = Path("runs/calibration")
 COUNTED = (calibration, contrasts, decision, simulation, statistics)  # code that decides the counts
 SHARE = 250  # studies at a time, of one worker
@@ -119,17 +121,9 @@ def write_page(document: dict[str, Any], docs: Path) -> None:
     (docs / "verdict-nulls.svg").write_text(draw_nulls(document["nulls"]), encoding="utf-8")
     (docs / "verdict-power.svg").write_text(draw_power(document["power"]), encoding="utf-8")
     page = docs / "verdict.md"
-    tables = {
-        "nulls": null_table(document["nulls"]),
-        "coverage": coverage_table(document["coverage"]),
-        "power": power_table(document["power"]),
-    }
-    text = page.read_text(encoding="utf-8")
-    for name, table in tables.items():
-        marks = f"<!-- {name} -->", f"<!-- /{name} -->"
-        found = re.compile(f"{marks[0]}.*?{marks[1]}", re.DOTALL)
-        text = found.sub(lambda _, t=table, m=marks: f"{m[0]}\n{t}\n{m[1]}", text)
-    page.write_text(text, encoding="utf-8")
+    fill(page, "nulls", null_table(document["nulls"]))
+    fill(page, "coverage", coverage_table(document["coverage"]))
+    fill(page, "power", power_table(document["power"]))
 
 
 def null_table(nulls: list[dict[str, Any]]) -> str:
@@ -179,60 +173,39 @@ def power_table(entries: list[dict[str, Any]]) -> str:
 
 def draw_nulls(nulls: list[dict[str, Any]]) -> str:
     """Shares called genuine with their 95 % bounds, beside the line at 5 %."""
-    scale, left = 13.0, 460  # pixels per hundredth
-    parts = [f'<line x1="{left + 5 * scale}" x2="{left + 5 * scale}" y1="10" '
-             f'y2="{24 * len(nulls) + 14}" stroke="#b00"/>']  # fmt: skip
+    x, foot = Scale(0, 40, 460, 980), 24 * len(nulls) + 30
+    parts = [line(x(5), 10, x(5), foot - 16, "refuted")]
     for row, null in enumerate(nulls):
         y, found = 26 + 24 * row, null["genuine"]
-        low, mid, high = (left + 100 * found[k] * scale for k in ("lower95", "share", "upper95"))
-        parts.append(
-            f'<text x="{left - 10}" y="{y + 4}" text-anchor="end">{null["name"]}</text>'
-            f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}" stroke="#36c" '
-            f'stroke-width="2"/><circle cx="{mid:.1f}" cy="{y}" r="3" fill="#36c"/>'
-        )
-    foot = 24 * len(nulls) + 30
-    parts += [f'<text x="{left + t * scale}" y="{foot}" text-anchor="middle">{t} %</text>'
-              for t in (0, 5, 10, 20, 30, 40)]  # fmt: skip
-    return svg(left + 560, foot + 10, "Share of null studies called genuine", parts)
+        low, mid, high = (x(100 * found[key]) for key in ("lower95", "share", "upper95"))
+        name = text(450, y + 4, null["name"], "end")
+        parts.append(name + line(low, y, high, y, "bar") + dot(mid, y, "dot"))
+    parts += [text(x(t), foot, f"{t} %") for t in (0, 5, 10, 20, 30, 40)]
+    return alone(svg(1020, foot + 10, "Share of null studies called genuine", parts))
 
 
 def draw_power(entries: list[dict[str, Any]]) -> str:
     """Share called genuine by effect; one line per number of seeds and spread."""
-    parts, colours = [], {5: "#36c", 10: "#c60"}
+    x, y = Scale(0.03, 0.08, 60, 410), Scale(0, 1, 220, 20)
+    colours = {5: "#1f6feb", 10: "#c2571a"}
     dashes = {0.01: "none", 0.015: "8 3", 0.02: "4 3", 0.03: "1 3"}
-
-    def place(effect: float, share: float) -> str:
-        return f"{60 + 7000 * (effect - 0.03):.1f},{220 - 200 * share:.1f}"
-
+    parts = []
     for share in (0, 0.2, 0.4, 0.6, 0.8, 1):
-        y = 220 - 200 * share
-        parts.append(
-            f'<line x1="60" x2="410" y1="{y}" y2="{y}" stroke="#ccc"/>'
-            f'<text x="52" y="{y + 4}" text-anchor="end">{100 * share:.0f} %</text>'
-        )
+        tick = text(52, y(share) + 4, f"{100 * share:.0f} %", "end")
+        parts.append(line(60, y(share), 410, y(share), "grid") + tick)
     for seeds in POWER_SEEDS:
         for sd in SDS:
             own = sorted((e["effect"], e["share"]) for e in entries
                          if (e["seeds"], e["sd"]) == (seeds, sd))  # fmt: skip
-            points = " ".join(place(*point) for point in own)
-            parts.append(f'<polyline points="{points}" fill="none" stroke="{colours[seeds]}" '
-                         f'stroke-width="2" stroke-dasharray="{dashes[sd]}">'
-                         f"<title>{seeds} seeds, SD {100 * sd:g}</title></polyline>")  # fmt: skip
-    parts += [f'<text x="{60 + 7000 * (e - 0.03):.0f}" y="240" text-anchor="middle">'
-              f"{100 * e:g}</text>" for e in EFFECTS]  # fmt: skip
-    parts.append('<text x="430" y="40" fill="#36c">5 seeds</text>'
-                 '<text x="430" y="60" fill="#c60">10 seeds</text>'
-                 '<text x="430" y="80">solid: SD 1, then 1.5, 2, 3</text>')  # fmt: skip
-    return svg(620, 250, "Share called genuine, by points beyond the best control", parts)
-
-
-def svg(width: float, height: float, title: str, parts: list[str]) -> str:
-    """A drawing that stands alone, on white."""
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" role="img" '
-        f'font-family="sans-serif" font-size="12"><title>{title}</title>'
-        f'<rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
-    )
+            points = " ".join(f"{x(effect):.1f},{y(share):.1f}" for effect, share in own)
+            parts.append(Markup(
+                '<polyline points="{}" fill="none" stroke="{}" stroke-width="2" '
+                'stroke-dasharray="{}"><title>{} seeds, SD {:g}</title></polyline>'
+            ).format(points, colours[seeds], dashes[sd], seeds, 100 * sd))  # fmt: skip
+    parts += [text(x(effect), 240, f"{100 * effect:g}") for effect in EFFECTS]
+    says = ("5 seeds: blue", "10 seeds: orange", "solid: SD 1, then 1.5, 2, 3")
+    parts += [text(430, 40 + 20 * row, said, "start") for row, said in enumerate(says)]
+    return alone(svg(620, 250, "Share called genuine, by points beyond the best control", parts))
 
 
 def say(line: str) -> None:

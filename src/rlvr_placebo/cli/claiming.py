@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,11 @@ from tyro.conf import Positional
 
 from rlvr_placebo.cli.console import for_tables
 from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.files import write_atomic
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from rlvr_placebo.claims.claim import Claim
 
 MINUTE = 60.0  # seconds
@@ -74,6 +78,7 @@ class ClaimsRun:
         from rlvr_placebo.claims.carry import choose, plan_of, run_claims
         from rlvr_placebo.cli.progress import Display, StudyDisplay
         from rlvr_placebo.model.process import settle
+        from rlvr_placebo.report.findings import draw_effects
         from rlvr_placebo.study.local import Launch
 
         if self.workers < 1 or not self.minutes > 0:
@@ -86,14 +91,25 @@ class ClaimsRun:
             Display(0) as display,
         ):
             document = run_claims(claims, launch, display, runs.report)
+        if document["claims"]:
+            _draw(self.out / "claims.svg", draw_effects(document["claims"]))
         if self.json:
             print(json.dumps(document, indent=2, ensure_ascii=False))
         else:
             print_findings(document)
 
 
+def _draw(path: Path, drawing: Markup) -> None:
+    from rlvr_placebo.report.drawing import alone
+
+    write_atomic(path, alone(drawing))
+    print(f"drawn: {path}", file=sys.stderr)
+
+
 def print_findings(document: Mapping[str, Any]) -> None:
     """Print what was found, effect by effect."""
+    from rlvr_placebo.report.findings import spell
+
     console = for_tables()
 
     def say(line: str) -> None:
@@ -102,7 +118,7 @@ def print_findings(document: Mapping[str, Any]) -> None:
     for claim in document["claims"]:
         say(f"{claim['id']}: {claim['finding'].upper()}. {claim['says']}")
         for effect in claim["effects"]:
-            said = f"{effect['effect']} {effect['rule']}: {effect['finding']} ({_spell(effect)}"
+            said = f"{effect['effect']} {effect['rule']}: {effect['finding']} ({spell(effect)}"
             open_ = effect["finding"].startswith("undecided")
             say(f"  {said}; detectable {effect['detectable']:.1f})" if open_ else f"  {said})")
     marks = document["signatures"]
@@ -138,6 +154,7 @@ class Clipping:
         from rlvr_placebo.claims.laboratory import run_laboratory
         from rlvr_placebo.cli.progress import Display, StudyDisplay
         from rlvr_placebo.model.process import settle
+        from rlvr_placebo.report.findings import draw_drift, draw_ends
         from rlvr_placebo.study.local import Launch
         from rlvr_placebo.study.matrix import load_study
 
@@ -148,6 +165,9 @@ class Clipping:
         names = set(load_study(study_file("clipping")).runs)
         with StudyDisplay(self.out, names) as runs, Display(0) as display:
             document = run_laboratory(launch, display, self.batches, runs.report)
+        if document["decision"]:
+            _draw(self.out / "drift.svg", draw_drift(document["local"]))
+            _draw(self.out / "ends.svg", draw_ends(document["trajectories"]))
         if self.json:
             print(json.dumps(document, indent=2, ensure_ascii=False))
         else:
@@ -156,6 +176,8 @@ class Clipping:
 
 def print_laboratory(document: Mapping[str, Any]) -> None:
     """Print the decision, and the drifts and ends behind it."""
+    from rlvr_placebo.report.findings import spell
+
     console = for_tables()
 
     def say(line: str) -> None:
@@ -173,13 +195,8 @@ def print_laboratory(document: Mapping[str, Any]) -> None:
     for model, cells in document["trajectories"].items():
         say(f"accuracy after training, {model}:")
         for cell, one in cells.items():
-            line = f"  {cell:14} {_spell(one['gain'])}"
+            line = f"  {cell:14} {spell(one['gain'])}"
             if "over_off" in one:
-                line += f"; over off {_spell(one['over_off'])}"
+                line += f"; over off {spell(one['over_off'])}"
                 line += f", SD {one['sd']:.1f} against {one['sd_off']:.1f}"
             say(line)
-
-
-def _spell(found: Mapping[str, Any]) -> str:
-    low, high = found["interval90"]
-    return f"{found['value']:+.1f} [{low:.1f}, {high:.1f}]"
