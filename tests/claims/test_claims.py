@@ -10,7 +10,7 @@ import torch
 
 from rlvr_placebo.analysis.contrasts import Outcomes
 from rlvr_placebo.claims.carry import _arm, _builds, choose, plan_of, run_claims, study_file
-from rlvr_placebo.claims.claim import Arm, Claim, Effect, Finding, Reading, Rule
+from rlvr_placebo.claims.claim import Arm, Claim, Effect, Finding, Reading, Rule, Span
 from rlvr_placebo.claims.correlation import correlations
 from rlvr_placebo.claims.decide import conclude, decide
 from rlvr_placebo.claims.readings import outcomes_of
@@ -162,10 +162,22 @@ def test_the_peak_is_chosen_on_one_half_and_read_on_the_other(tmp_path):
     names = [str(i) for i in range(40)]
     low, high = ({id: [(mark, N)] for id in names} for mark in (N, Y))
     run = run_with(tmp_path / "run", low, high, low)
-    share = read([run], Reading(since_peak=True))
+    share = read([run], Reading(span=Span.SINCE_PEAK))
     assert Counter(np.nan_to_num(share, nan=7.0)[0]) == {7.0: 20, -1.0: 20}
+    rise = read([run], Reading(span=Span.TO_PEAK))
+    assert Counter(np.nan_to_num(rise, nan=7.0)[0]) == {7.0: 20, 1.0: 20}
     still = run_with(tmp_path / "still", low, high, high)
-    assert np.nansum(read([still], Reading(since_peak=True))) == 0.0
+    assert np.nansum(read([still], Reading(span=Span.SINCE_PEAK))) == 0.0
+
+
+def test_what_comes_late(tmp_path):
+    """Of two problems one is learnt in the first half and one in the second; a third is lost."""
+    before, middle, after = (
+        {"a": [(a, N)], "b": [(b, N)], "c": [(c, N)]}
+        for a, b, c in ((N, N, Y), (Y, N, Y), (Y, Y, N))
+    )
+    run = run_with(tmp_path / "run", before, middle, after)
+    assert read([run], Reading(span=Span.LATE)).tolist() == [[-1.0, 1.0, -1.0]]
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)

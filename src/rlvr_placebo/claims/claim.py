@@ -52,6 +52,19 @@ class Arm:
         return f"{self.reward}{variant} on {self.model.removeprefix('pocket/')}"
 
 
+class Span(StrEnum):
+    """Between which evaluations of a run something changes.
+
+    A peak is chosen on one half of the problems and read on the other (the best of many noisy
+    values, read where it was chosen, is too high).
+    """
+
+    WHOLE = "whole"
+    TO_PEAK = "to its peak"
+    SINCE_PEAK = "since its peak"
+    LATE = "in the second half, less in the first"
+
+
 @dataclass(frozen=True)
 class Reading:
     """What is read from a run, problem by problem, in shares of one.
@@ -63,8 +76,7 @@ class Reading:
         temperature: of decoding.
         change: the last evaluation less the untrained model's; False: the last one itself.
         untrained: the untrained model instead of the trained one.
-        since_peak: the last evaluation less the best one before the end, chosen on one half of the
-            problems and read on the other.
+        span: the part of training that counts.
         template: under this prompt less under the run's own; measured beside the runs.
     """
 
@@ -73,7 +85,7 @@ class Reading:
     temperature: float = 1.0
     change: bool = True
     untrained: bool = False
-    since_peak: bool = False
+    span: Span = Span.WHOLE
     template: str = ""
 
 

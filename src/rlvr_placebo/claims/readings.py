@@ -11,7 +11,7 @@ from rlvr_placebo.analysis.arms import answers_to
 from rlvr_placebo.analysis.contrasts import Outcomes
 from rlvr_placebo.analysis.prompts import halves
 from rlvr_placebo.analysis.switching import CELLS
-from rlvr_placebo.claims.claim import Reading
+from rlvr_placebo.claims.claim import Reading, Span
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.rundir import RunDirectory
 
@@ -66,8 +66,8 @@ def _shares(run: RunDirectory, reading: Reading, prompted: Prompted) -> tuple[_M
     """One run: a value for every problem, in the order of their ids."""
     if reading.measure in CELLS:
         return _switched(run, reading)
-    if reading.since_peak:
-        return _since_peak(run, reading)
+    if reading.span is not Span.WHOLE:
+        return _within(run, reading)
     before = _Marks(run.evaluation(0), reading, [reading.measure])
     own = before
     if not reading.untrained:
@@ -101,13 +101,18 @@ def _switched(run: RunDirectory, reading: Reading) -> tuple[_Marks, np.ndarray]:
     return after, (gain * inside - 0.5 * gain).mean(axis=1)
 
 
-def _since_peak(run: RunDirectory, reading: Reading) -> tuple[_Marks, np.ndarray]:
-    """The last evaluation less the best, which is chosen on the other half of the problems."""
+def _within(run: RunDirectory, reading: Reading) -> tuple[_Marks, np.ndarray]:
+    """The change within a part of training, from all evaluations of a run."""
     steps = [record["step"] for record in run.metrics("evaluation")]
     marks = {s: _Marks(run.evaluation(s), reading, [reading.measure]) for s in steps}
-    last = marks[steps[-1]]
-    chosen, _ = halves(dict(zip(last.ids, last.clusters, strict=True)))
-    here = np.array([id in chosen for id in last.ids])
-    shares = {s: _mean(m.of[reading.measure]) for s, m in marks.items()}
-    best = max(steps, key=lambda s: float(np.nanmean(shares[s][here])))
-    return last, np.where(here, np.nan, shares[steps[-1]] - shares[best])
+    first, last = marks[steps[0]], marks[steps[-1]]
+    share_P = {s: _mean(m.of[reading.measure]) for s, m in marks.items()}
+    start, end = share_P[steps[0]], share_P[steps[-1]]
+    if reading.span is Span.LATE:
+        middle = share_P[min(steps, key=lambda s: abs(s - steps[-1] / 2))]
+        return last, (end - middle) - (middle - start)
+    chosen, _ = halves(dict(zip(first.ids, first.clusters, strict=True)))
+    here = np.array([id in chosen for id in first.ids])
+    peak = share_P[max(steps, key=lambda s: float(np.nanmean(share_P[s][here])))]
+    change = peak - start if reading.span is Span.TO_PEAK else end - peak
+    return last, np.where(here, np.nan, change)

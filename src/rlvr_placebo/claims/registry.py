@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rlvr_placebo.claims.claim import Arm, Claim, Effect, Reading, Rule
+from rlvr_placebo.claims.claim import Arm, Claim, Effect, Reading, Rule, Span
 
 CODE, MIXED, BAD, WORDS = (
     f"pocket/{f}" for f in ("code-prior", "mixed-prior", "bad-code", "no-code")
@@ -24,7 +24,8 @@ RANDOM, FAR = "random(0.5)", "permuted_gold"
 ACCURACY = Reading()
 CODE_SHARE = Reading("code")
 _MOST = Reading("language_code")  # less half of the gain
-_PEAK = Reading(since_peak=True)
+_PEAK = Reading(span=Span.SINCE_PEAK)
+_LATE = Reading(span=Span.LATE)
 _NEW = Reading(benchmark="pocket-new")
 PAPER = "arXiv 2506.10947"
 
@@ -43,8 +44,14 @@ def more(one: Arm, other: Arm, rule: Rule = Rule.RISES, reading: Reading = ACCUR
 def moved(model: str, reward: str, reading: Reading, rule: Rule, margin: float = 3.0) -> Effect:
     """What a reward does to something else than accuracy."""
     arm = Arm(model, reward)
-    named = {"code": "frequency of code", _MOST.measure: "what words→code gained, less half of all"}
-    what = "accuracy since its peak" if reading.since_peak else named[reading.measure]
+    named = {
+        "correct": "accuracy",
+        "code": "frequency of code",
+        _MOST.measure: "what words→code gained, less half of all",
+    }
+    what = named[reading.measure]
+    if reading.span is not Span.WHOLE:
+        what += f" {reading.span}"
     return Effect(f"{what}, {arm}", ((1.0, arm, reading),), rule, margin)
 
 
@@ -106,6 +113,10 @@ _ALL = (
         f"{PAPER}, fig. 3", "random", tuple(gain(m, RANDOM, Rule.NO_RISE) for m in FAMILIES[1:]),
     ),
     Claim(
+        "onset", "What a random reward gives comes in the second half of training.",
+        f"{PAPER}, fig. 2", "random", (moved(CODE, RANDOM, _LATE, Rule.RISES),), quick=True,
+    ),
+    Claim(
         "gamma", "The rate of a random reward makes no difference, unless it is 0.",
         f"{PAPER}, fig. 10", "rates",
         (
@@ -141,6 +152,15 @@ _ALL = (
         "code-rises", "Under true and under random rewards code becomes more frequent.",
         f"{PAPER}, fig. 6", "random",
         tuple(moved(CODE, r, CODE_SHARE, Rule.RISES) for r in (TRUE, RANDOM)), quick=True,
+    ),
+    Claim(
+        "code-falls", "Under true rewards code becomes more frequent and then less again.",
+        f"{PAPER}, fig. 6", "labels",
+        (
+            moved(CODE, TRUE, Reading("code", span=Span.TO_PEAK), Rule.RISES),
+            moved(CODE, TRUE, Reading("code", span=Span.SINCE_PEAK), Rule.FALLS),
+        ),
+        quick=True,
     ),
     Claim(
         "bad-code-leaves", "Under true rewards bad code becomes less frequent.",
@@ -235,4 +255,4 @@ _ALL = (
 
 CLAIMS: Mapping[str, Claim] = {claim.id: claim for claim in _ALL}
 # Written down before anything was run (not calibrated): the score is reported as it falls.
-SIGNATURES = ("switching", "code-rises", "format-fades", "no-python", "gamma")
+SIGNATURES = ("switching", "code-falls", "format-fades", "no-python", "gamma")
