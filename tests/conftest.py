@@ -25,7 +25,7 @@ from rlvr_placebo.core.records import (
     problem_id,
 )
 from rlvr_placebo.core.seeds import seed_for
-from rlvr_placebo.model.architecture import Architecture
+from rlvr_placebo.model.architecture import Architecture, RopeScaling
 from rlvr_placebo.model.checkpoint import Checkpoint, load
 from rlvr_placebo.model.decoder import Decoder, initialise
 from rlvr_placebo.rollout.native import NativeEngine
@@ -53,8 +53,30 @@ ARCHITECTURES = {
     "llama": Architecture(
         "llama", 640, 48, 2, 4, 4, 12, 80, 512, 1e-5, 500000.0, tied=False, attention_bias=False
     ),
+    "llama3": Architecture(
+        "llama",
+        640,
+        48,
+        2,
+        4,
+        2,
+        12,
+        80,
+        512,
+        1e-5,
+        500.0,
+        tied=True,
+        attention_bias=False,
+        rope_scaling=RopeScaling(8.0, 1.0, 4.0, 16),
+    ),
+    "mistral": Architecture(
+        "mistral", 640, 48, 2, 4, 2, 12, 80, 512, 1e-5, 10000.0, tied=False, attention_bias=False
+    ),
     "olmo2": Architecture(
         "olmo2", 640, 48, 2, 4, 2, 12, 80, 512, 1e-6, 10000.0, tied=False, attention_bias=False
+    ),
+    "qwen3": Architecture(
+        "qwen3", 640, 48, 2, 4, 2, 16, 80, 512, 1e-6, 10000.0, tied=True, attention_bias=False
     ),
 }
 

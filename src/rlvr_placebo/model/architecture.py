@@ -1,10 +1,10 @@
-"""What a ``config.json`` says of a decoder: Qwen2, Llama and OLMo 2, in one frozen record."""
+"""What a ``config.json`` says of a decoder, in one frozen record."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlvr_placebo.core.errors import PlaceboError, suggest
@@ -16,23 +16,41 @@ class Style:
 
     Attributes:
         post_norm: normalise what a block adds (OLMo 2), not what it reads.
-        qk_norm: normalise queries and keys over all heads before the rotation (OLMo 2).
+        qk_norm: normalise queries and keys before the rotation: over ``all`` heads together
+            (OLMo 2), each ``head`` by itself (Qwen3), or not (empty).
         qkv_bias: biases on the query, key and value projections, whatever the config says; None
             where ``attention_bias`` of the config decides for all four projections.
         class_name: name of the class in ``transformers``.
     """
 
-    post_norm: bool
-    qk_norm: bool
-    qkv_bias: bool | None
     class_name: str
+    post_norm: bool = False
+    qk_norm: str = ""
+    qkv_bias: bool | None = None
 
 
 STYLES: Mapping[str, Style] = {
-    "qwen2": Style(post_norm=False, qk_norm=False, qkv_bias=True, class_name="Qwen2ForCausalLM"),
-    "llama": Style(post_norm=False, qk_norm=False, qkv_bias=None, class_name="LlamaForCausalLM"),
-    "olmo2": Style(post_norm=True, qk_norm=True, qkv_bias=None, class_name="Olmo2ForCausalLM"),
+    "qwen2": Style("Qwen2ForCausalLM", qkv_bias=True),
+    "qwen3": Style("Qwen3ForCausalLM", qk_norm="head"),
+    "llama": Style("LlamaForCausalLM"),
+    "mistral": Style("MistralForCausalLM", qkv_bias=False),
+    "olmo2": Style("Olmo2ForCausalLM", post_norm=True, qk_norm="all"),
 }
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """Llama 3's slower rotations, by which a model reads further than it was pretrained.
+
+    Frequencies whose wavelength is longer than ``original_max_position_embeddings /
+    low_freq_factor`` are divided by ``factor``, those shorter than ``… / high_freq_factor`` are
+    kept, and in between the two are blended (arXiv 2407.21783).
+    """
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_position_embeddings: int
 
 
 @dataclass(frozen=True)
@@ -52,6 +70,7 @@ class Architecture:
     rope_theta: float
     tied: bool
     attention_bias: bool
+    rope_scaling: RopeScaling | None = None
 
     @property
     def style(self) -> Style:
@@ -71,6 +90,8 @@ class Architecture:
 
     def to_hf(self) -> dict[str, Any]:
         """The ``config.json`` that ``transformers`` (5.x) reads."""
+        scaled = asdict(self.rope_scaling) if self.rope_scaling else {}
+        rope = {"rope_theta": self.rope_theta, "rope_type": "llama3" if scaled else "default"}
         document = {
             "architectures": [self.style.class_name],
             "model_type": self.model_type,
@@ -83,13 +104,15 @@ class Architecture:
             "intermediate_size": self.intermediate_size,
             "max_position_embeddings": self.max_positions,
             "rms_norm_eps": self.rms_norm_eps,
-            "rope_parameters": {"rope_theta": self.rope_theta, "rope_type": "default"},
+            "rope_parameters": rope | scaled,
             "tie_word_embeddings": self.tied,
             "hidden_act": "silu",
             "dtype": "float32",
         }
         if self.style.qkv_bias is None:
             document["attention_bias"] = self.attention_bias
+        if self.model_type == "mistral":
+            document["sliding_window"] = None  # its class has one by default
         return document
 
 
@@ -128,6 +151,7 @@ def from_hf(config: Mapping[str, Any], where: str) -> Architecture:
             rope_theta=float(rope.get("rope_theta", 10000.0)),
             tied=bool(config.get("tie_word_embeddings", False)),
             attention_bias=bool(config.get("attention_bias", False)),
+            rope_scaling=_scaling(rope),
         )
     except KeyError as missing:
         raise PlaceboError(f"{where}: has no entry {missing}") from None
@@ -158,12 +182,36 @@ def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return config.get("rope_parameters") or old
 
 
+def _scaling(rope: Mapping[str, Any]) -> RopeScaling | None:
+    """The scaling that the rotary settings ask for."""
+    if _rope_type(rope) == "default":
+        return None
+    scaling = RopeScaling(
+        factor=float(rope["factor"]),
+        low_freq_factor=float(rope["low_freq_factor"]),
+        high_freq_factor=float(rope["high_freq_factor"]),
+        original_max_position_embeddings=int(rope["original_max_position_embeddings"]),
+    )
+    if not (0 < scaling.low_freq_factor < scaling.high_freq_factor and scaling.factor > 0):
+        raise ValueError("the factors of the rotary scaling are out of order")
+    return scaling
+
+
+def _rope_type(rope: Mapping[str, Any]) -> str:
+    return str(rope.get("rope_type", rope.get("type", "default")))
+
+
 def _refuse_unsupported(config: Mapping[str, Any], rope: Mapping[str, Any], where: str) -> None:
     """Refuse features that would silently give other logits."""
-    kind = rope.get("rope_type", rope.get("type", "default"))
+    kind = _rope_type(rope)
+    window = config.get("sliding_window") or math.inf
+    slides = config.get("model_type") == "mistral" and window < config.get(
+        "max_position_embeddings", 0
+    )
     refused = {
-        f"rope type {kind!r}": kind != "default",
-        "sliding-window attention": bool(config.get("use_sliding_window")),
+        f"rope type {kind!r}": kind not in ("default", "llama3"),
+        f"sliding-window attention (of {window} tokens)": bool(config.get("use_sliding_window"))
+        or slides,
         f"activation {config.get('hidden_act')!r}": config.get("hidden_act", "silu") != "silu",
         "an MLP with biases": bool(config.get("mlp_bias")),
     }

@@ -1,4 +1,4 @@
-"""One compact decoder for Qwen2, Llama and OLMo 2; parameters under their Hugging Face names.
+"""One compact decoder for Qwen, Llama, Mistral, OLMo 2; parameters under Hugging Face names.
 
 The forward pass is written once, for training and for generation: it takes the attention as an
 argument. The learner passes causal attention over whole rows, the rollout engine attention over its
@@ -10,6 +10,7 @@ Shapes: B rows, T tokens, D hidden size, H heads, K key-value heads, E head dime
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from rlvr_placebo.model.architecture import Architecture
+from rlvr_placebo.model.architecture import Architecture, RopeScaling
 from rlvr_placebo.model.products import Joined, Linear, linear
 
 # (layer, query [B,H,T,E], key [B,K,T,E], value [B,K,T,E]) -> [B,H,T,E]; T are the new tokens only.
@@ -81,7 +82,7 @@ class Attention(nn.Module):
     """Grouped-query self-attention with rotary positions."""
 
     def __init__(self, a: Architecture, layer: int) -> None:
-        """Projections (and for OLMo 2 the norms of queries and keys) of one layer."""
+        """Projections (and norms of queries and keys, where there are any) of one layer."""
         super().__init__()
         self.layer, self.head_dim, self.shares = layer, a.head_dim, (a.heads, a.kv_heads)
         queries, keys = a.heads * a.head_dim, a.kv_heads * a.head_dim
@@ -90,19 +91,25 @@ class Attention(nn.Module):
         self.v_proj = Linear(a.hidden_size, keys, bias=a.qkv_bias)
         self.o_proj = Linear(queries, a.hidden_size, bias=a.out_bias)
         self.joined = Joined(self.q_proj, self.k_proj, self.v_proj)
+        self.norm_by_head = a.style.qk_norm == "head"
         if a.style.qk_norm:
-            self.q_norm = RMSNorm(queries, a.rms_norm_eps)
-            self.k_norm = RMSNorm(keys, a.rms_norm_eps)
+            sizes = (a.head_dim, a.head_dim) if self.norm_by_head else (queries, keys)
+            self.q_norm, self.k_norm = (RMSNorm(size, a.rms_norm_eps) for size in sizes)
         else:
             self.q_norm = self.k_norm = nn.Identity()
 
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         """Project, rotate, attend, project back."""
         query, key, value = self.joined(x)
-        both = torch.cat((self.q_norm(query), self.k_norm(key)), -1)
+        both = torch.cat((self._normed(self.q_norm, query), self._normed(self.k_norm, key)), -1)
         query, key = rotate(self._heads(both), rotation).split(self.shares, 1)
         out_BHTE = attend(self.layer, query, key, self._heads(value))
         return self.o_proj(out_BHTE.transpose(1, 2).flatten(2))
+
+    def _normed(self, norm: nn.Module, x_BTD: Tensor) -> Tensor:
+        if self.norm_by_head:
+            return norm(x_BTD.unflatten(-1, (-1, self.head_dim))).flatten(-2)
+        return norm(x_BTD)
 
     def _heads(self, x_BTD: Tensor) -> Tensor:
         return x_BTD.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
@@ -141,7 +148,7 @@ class Layer(nn.Module):
             self.post_feedforward_layernorm = RMSNorm(a.hidden_size, a.rms_norm_eps)
 
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
-        """Normalise before each block (Qwen2, Llama) or after it (OLMo 2)."""
+        """Normalise before each block, or after it (OLMo 2)."""
         if self.post_norm:
             x = x + self.post_attention_layernorm(self.self_attn(x, rotation, attend))
             return x + self.post_feedforward_layernorm(self.mlp(x))
@@ -235,9 +242,20 @@ class Decoder(nn.Module):
 def rotary(positions_BT: Tensor, a: Architecture) -> tuple[Tensor, Tensor]:
     """Cosines and signed sines of the rotary embedding, ``[B, 1, T, E]`` each (Su et al. 2021)."""
     exponents = torch.arange(0, a.head_dim, 2, device=positions_BT.device).float() / a.head_dim
-    angles = positions_BT[..., None].float() * (1.0 / a.rope_theta**exponents)
+    frequencies = 1.0 / a.rope_theta**exponents
+    if a.rope_scaling:
+        frequencies = _scaled(frequencies, a.rope_scaling)
+    angles = positions_BT[..., None].float() * frequencies
     cos, sin = angles.cos()[:, None], angles.sin()[:, None]
     return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+
+
+def _scaled(frequencies: Tensor, scaling: RopeScaling) -> Tensor:
+    """Frequencies as :class:`RopeScaling` says."""
+    turns = scaling.original_max_position_embeddings * frequencies / (2 * math.pi)
+    low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return frequencies * (kept + (1 - kept) / scaling.factor)
 
 
 def rotate(x_BHTE: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
