@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from rlvr_placebo.model.architecture import Architecture, RopeScaling
 
 _MATH_7B = Architecture(
-    "qwen2", 152064, 3584, 28, 28, 4, 128, 18944, 4096, 1e-6, 10000.0, False, True
+    "qwen2", 152064, 3584, 28, 28, 4, 128, 18944, 4096, 1e-6, 10000.0, False, False
 )
 _MATH_1B = Architecture(
-    "qwen2", 151936, 1536, 28, 12, 2, 128, 8960, 4096, 1e-6, 10000.0, True, True
+    "qwen2", 151936, 1536, 28, 12, 2, 128, 8960, 4096, 1e-6, 10000.0, True, False
 )
 _QWEN_7B, _QWEN_1B = (
     replace(one, max_positions=131072, rope_theta=1e6) for one in (_MATH_7B, _MATH_1B)
