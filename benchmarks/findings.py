@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,8 +35,9 @@ def main() -> None:
     if asked.clipping:
         found = json.loads((asked.clipping / "clipping.json").read_text(encoding="utf-8"))
         fill(DOCS / "findings.md", "clipping", laboratory(found))
-        draw("findings-drift.svg", draw_drift(found["local"]))
-        draw("findings-ends.svg", draw_ends(found["trajectories"]))
+        if found["decision"]:
+            draw("findings-drift.svg", draw_drift(found["local"]))
+            draw("findings-ends.svg", draw_ends(found["trajectories"]))
     sys.stdout.write("written: docs/findings.md, README.md\n")
 
 
@@ -71,27 +74,70 @@ def effects_table(claims: Sequence[Mapping[str, Any]]) -> str:
 
 def laboratory(found: Mapping[str, Any]) -> str:
     """The decision, the drifts, the ends, and what was logged on the way."""
-    rows = [f"**{found['decision'] or 'not decided yet'}**: {found['rule']}.", ""]
+    if not found["decision"]:
+        return "Not run to its end yet."
+    rows = [f"**{found['decision']}**: {found['rule']}.", ""]
     rows += [
-        "| log-odds a rollout beyond off, towards the likelier habit [90 %] "
+        "| log-odds a rollout, towards the likelier opening [90 %] "
         "| SGD | detectable | AdamW, fresh moments | detectable |",
         "|---|---|---|---|---|",
     ]
-    towards = found["towards_likelier"]
-    for cell in towards["sgd"]:
+    sgd, adamw = (found["towards_likelier"][how] for how in ("sgd", "adamw"))
+    names = {f"{cell} − off": ("cells", cell) for cell in sgd["cells"]}
+    for name, path in {**names, "both − random mask": ("beyond_mask",), "off": ("off",)}.items():
         cells = []
-        for one in (towards[how][cell] for how in ("sgd", "adamw")):
+        for one in (sgd, adamw):
+            for key in path:
+                one = one[key]
             low, high = one["interval90"]
             cells.append(f"{one['value']:+.4f} [{low:+.4f}, {high:+.4f}] | {one['detectable']:.4f}")
-        rows.append(f"| {cell} | {' | '.join(cells)} |")
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    rows.append(f"| a tenth of luck | {sgd['margin']:.4f} | | {adamw['margin']:.4f} | |")
+    rows += ["", *by_dose(found["local"])]
     for model, ends in found["trajectories"].items():
-        rows += ["", f"| `{model}` | gain | over off | SD over seeds (off) |", "|---|---|---|---|"]
-        for cell, one in ends.items():
-            beyond = spell(one["over_off"]) if "over_off" in one else "–"
-            spread = f"{one['sd']:.1f} ({one['sd_off']:.1f})" if "sd" in one else "–"
-            rows.append(f"| {cell} | {spell(one['gain'])} | {beyond} | {spread} |")
-        rows += ["", *logged(ends)]
+        rows += ["", *ends_table(model, ends), "", *logged(ends)]
     return "\n".join(rows)
+
+
+def by_dose(local: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each dose: what both clips did beyond off, and how often they bound."""
+    rows = [
+        "| share of the marker, optimizer | side | both − off [95 %] | off [95 %] "
+        "| tokens bound, % | first tokens bound above, % of A > 0 | below, % of A < 0 "
+        "| KL, 1e-4 | mismatch, 1e-6 |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for lab in local:
+        share = 1 / (1 + math.exp(-lab["before"]))
+        ends = []
+        for cell in ("both", "off"):
+            one = lab["cells"][cell]
+            low, high = one["interval"]
+            ends.append(f"{one['value']:+.4f} [{low:+.4f}, {high:+.4f}]")
+        own = lab["logged"]["both"]
+        bound = 100 * (own["clip_ratio/high_mean"] + own["clip_ratio/low_mean"])
+        rows.append(
+            f"| {share:.2f}, {lab['lab']['optimizer']} | {lab['side']:+d} | {' | '.join(ends)} "
+            f"| {bound:.2f} | {100 * own['first_token/high_bound_of_positive']:.1f} "
+            f"| {100 * own['first_token/low_bound_of_negative']:.1f} "
+            f"| {1e4 * own['kl_rollout']:.1f} "
+            f"| {1e6 * own['mismatch/max_logprob_difference']:.0f} |"
+        )
+    return rows
+
+
+def ends_table(model: str, ends: Mapping[str, Any]) -> list[str]:
+    """Where runs end, beside each reference."""
+    references = list(dict.fromkeys(name for one in ends.values() for name in one["over"]))
+    heads = " | ".join(f"over {name}" for name in references)
+    rows = [f"| `{model}` | accuracy | code | {heads} | SD over seeds | distance |",
+            "|---" * (len(references) + 5) + "|"]  # fmt: skip
+    for cell, one in ends.items():
+        over = [spell(one["over"][n]) if n in one["over"] else "–" for n in references]
+        sd = f"{statistics.stdev(one['ends']):.1f}"
+        rows.append(f"| {cell} | {spell(one['gain'])} | {spell(one['code'])} | {' | '.join(over)} "
+                    f"| {sd} | {one['distance']:.2f} |")  # fmt: skip
+    return rows
 
 
 LOGGED = {

@@ -5,57 +5,80 @@ import json
 import pytest
 
 from rlvr_placebo.claims import laboratory
-from rlvr_placebo.claims.laboratory import BAD, MODEL, Decision, _towards, decide
+from rlvr_placebo.claims.settle import BAD, FAR, MASK, MODEL, Decision, decide, towards
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.clipping.cells import CELLS
 
 
-def towards(both, mask=(-0.001, 0.001)):
-    return {"both": {"interval90": both}, "random mask": {"interval90": mask}}
+def drifts(both, mask=(0.001, 0.02), value=None):
+    """What :func:`towards` finds, with a margin of 0.005."""
+    value = sum(both) / 2 if value is None else value
+    cells = {"both": {"value": value, "interval90": both}}
+    return {"cells": cells, "beyond_mask": {"interval90": mask}, "margin": 0.005}
 
 
-def ends(good=False, bad=False, narrower=False):
-    spread = {"sd": 1.0 if narrower else 4.0, "sd_off": 4.0,
-              "spread": {"variances": 0.01 if narrower else 0.9}}  # fmt: skip
-    return {MODEL: {"both": {"rises": good, **spread}}, BAD: {"both": {"rises": bad, **spread}}}
+def ends(good=False, bad=False, narrower=False, mask=None, gain=(1.0, 2.0)):
+    def entry(rises):
+        over = {"rises": rises, "narrower": narrower,
+                "spread": {"variances": 0.0 if narrower else 0.9}}  # fmt: skip
+        beside = over if mask is None else {**over, "rises": mask}
+        return {"both": {"gain": {"interval90": gain}, "over": {FAR: over, MASK: beside}}}
+
+    return {MODEL: entry(good), BAD: entry(bad)}
+
+
+SIGNAL = drifts((0.01, 0.02))
+NONE = drifts((-0.002, 0.002))
 
 
 @pytest.mark.parametrize(
     ("drift", "trajectories", "decision"),
     [
-        (towards((0.01, 0.02)), ends(good=True), Decision.ACCURACY),
-        (towards((0.01, 0.02)), ends(), Decision.SIGNAL),
-        (towards((0.01, 0.02), mask=(0.01, 0.02)), ends(good=True), Decision.UNDECIDED),
-        (towards((-0.002, 0.002)), ends(good=True, bad=True), Decision.STABILISER),
-        (towards((-0.002, 0.002)), ends(narrower=True), Decision.STABILISER),
-        (towards((-0.002, 0.002)), ends(good=True), Decision.UNDECIDED),  # in one family only
-        (towards((-0.02, 0.02)), ends(good=True, bad=True), Decision.UNDECIDED),
-        (towards((-0.02, -0.01)), ends(good=True, bad=True), Decision.UNDECIDED),
+        (SIGNAL, ends(good=True), Decision.ACCURACY),
+        (SIGNAL, ends(good=True, gain=(-9.0, -1.0)), Decision.SIGNAL),  # off only loses more
+        (SIGNAL, ends(good=True, mask=False), Decision.SIGNAL),
+        (SIGNAL, ends(), Decision.SIGNAL),
+        (drifts((0.01, 0.02), mask=(-0.001, 0.02)), ends(good=True), Decision.UNDECIDED),
+        (drifts((0.001, 0.008)), ends(good=True, bad=True), Decision.UNDECIDED),  # too small
+        (NONE, ends(good=True, bad=True), Decision.STABILISER),
+        (drifts((0.001, 0.004)), ends(good=True, bad=True), Decision.STABILISER),
+        (NONE, ends(narrower=True), Decision.STABILISER),
+        (NONE, ends(good=True), Decision.UNDECIDED),  # in one family only
+        (NONE, ends(good=True, bad=True, mask=False), Decision.UNDECIDED),
+        (drifts((-0.02, 0.02)), ends(good=True, bad=True), Decision.UNDECIDED),
+        (drifts((-0.02, -0.01)), ends(good=True, bad=True), Decision.UNDECIDED),
     ],
 )
 def test_the_decision(drift, trajectories, decision):
     assert decide(drift, trajectories) is decision
 
 
-def test_drift_towards_the_likelier_habit_by_hand():
-    """Two doses on either side of one half, and one at it, which counts for nothing."""
+def test_drift_towards_the_likelier_opening_by_hand():
+    """A dose of either side, and one at which the marker is one of many: it counts for nothing."""
 
-    def lab(before, both):
+    def lab(side, both):
+        value = {"both": both, "random mask": (0.05, 0.05)}
         rows = [
-            {"batch": b, "cell": cell, "drift": 0.1 * b + (value if cell == "both" else 0.0)}
-            for b, value in enumerate(both) for cell in CELLS
+            {"batch": b, "cell": cell, "drift": 0.1 * b + value.get(cell, (0.0, 0.0))[b],
+             "both": [1.0, -1.0]}
+            for b in (0, 1) for cell in CELLS
         ]  # fmt: skip
-        return {"before": before, "rows": rows}
+        return {"side": side, "rows": rows}
 
     local = {
-        "0.1-sgd": lab(-2.0, (-0.1, -0.3)), "0.9-sgd": lab(2.0, (0.2, 0.2)),
-        "0.5-sgd": lab(0.1, (9.0, 9.0)), "0.9-adamw": lab(2.0, (7.0, 7.0)),
+        "0.1-sgd": lab(-1, (-0.1, -0.3)), "0.9-sgd": lab(1, (0.2, 0.2)),
+        "0.5-sgd": lab(0, (9.0, 9.0)), "0.9-adamw": lab(1, (7.0, 7.0)),
     }  # fmt: skip
-    found = _towards(local, "sgd")
-    assert found["both"]["value"] == pytest.approx(0.2)
-    assert found["both"]["stderr"] == pytest.approx(0.05)  # batches 0.15 and 0.25
-    assert found["high only"]["value"] == pytest.approx(0.0)
-    assert "off" not in found
+    found = towards(local, "sgd")
+    assert found["doses"] == 2
+    assert found["cells"]["both"]["value"] == pytest.approx(0.2)
+    assert found["cells"]["both"]["stderr"] == pytest.approx(0.05)  # batches 0.15 and 0.25
+    assert found["cells"]["high only"]["value"] == pytest.approx(0.0)
+    assert found["beyond_mask"]["value"] == pytest.approx(0.2)  # 0.05 · (1 − 1) / 2 for the mask
+    assert found["margin"] == pytest.approx(0.1)
+    assert "off" not in found["cells"]
+    with pytest.raises(ValueError, match="no dose"):
+        towards({"0.5-sgd": lab(0, (9.0, 9.0))}, "sgd")
 
 
 def test_the_laboratory_carried_out(tmp_path, monkeypatch, capsys):
@@ -67,6 +90,8 @@ def test_the_laboratory_carried_out(tmp_path, monkeypatch, capsys):
         "evaluation.max_tokens = 20\nevaluation.samples = 1\n"
         "[variants.both]\n[variants.off]\n"
         'clip_low = "off"\nclip_high = "off"\n'
+        '[variants."off, as far"]\nlearning_rate = 6e-5\n'
+        '[variants."random mask"]\nmasked = 0.1\n'
     )
     small = {"optimizer": "sgd", "learning_rate": 0.3, "problems": 2, "samples": 4, "updates": 2}
     monkeypatch.setattr(laboratory, "study_file", lambda name: few)

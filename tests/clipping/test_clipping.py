@@ -8,7 +8,7 @@ import torch
 
 from rlvr_placebo.clipping import drift as drift_module
 from rlvr_placebo.clipping.cells import CELLS, OFF
-from rlvr_placebo.clipping.drift import Lab, estimate, local_drift, loss_of
+from rlvr_placebo.clipping.drift import Lab, estimate, likelier, local_drift, loss_of
 from rlvr_placebo.clipping.twin import (
     Twin,
     drift,
@@ -81,13 +81,11 @@ def test_adam_drifts_without_a_clip():
 
 
 def test_cells_are_objectives():
-    assert loss_of(CELLS[OFF], 0.1) == LossConfig(clip_low=None, clip_high=None)
-    both = loss_of(CELLS["both"], 0.1)
+    assert loss_of(CELLS[OFF]) == LossConfig(clip_low=None, clip_high=None)
+    both = loss_of(CELLS["both"])
     assert (both.clip_low, both.clip_high) == pytest.approx((0.2, 0.2))
-    assert loss_of(CELLS["log-symmetric"], 0.1).clip_low == pytest.approx(1 / 6)
-    assert loss_of(CELLS["random mask"], 0.1) == LossConfig(
-        clip_low=None, clip_high=None, masked=0.1
-    )
+    assert loss_of(CELLS["log-symmetric"]).clip_low == pytest.approx(1 / 6)
+    assert loss_of(CELLS["random mask"]) == loss_of(CELLS[OFF])
 
 
 def test_local_drift_is_repeatable_and_antithetic():
@@ -109,10 +107,41 @@ def test_one_update_of_a_real_model_moves_nothing_to_first_order():
     assert abs(row["drift"]) < 0.02 * abs(row["both"][0])
 
 
-def test_tokens_are_left_out_at_random():
+def test_every_batch_is_written_by_the_checkpoint(monkeypatch):
+    """The last cell of a batch leaves other weights behind: the next is not drawn from them."""
+    lab = Lab("pocket/code-prior", batches=3, problems=2, samples=4, updates=2, learning_rate=0.5)
+    rows = local_drift(lab, Silent())
+    assert max(row["mismatch/max_logprob_difference"] for row in rows) < 1e-4
+    batch = drift_module._batch
+    monkeypatch.setattr(drift_module, "_batch", lambda trial, lab, number: batch(trial, lab, 2))
+    alone = local_drift(replace(lab, batches=1), Silent())
+    assert [row["entropy"] for row in alone] == [r["entropy"] for r in rows if r["batch"] == 2]
+    with pytest.raises(RuntimeError, match=r"differ by 0\.5 nats"):
+        drift_module._same_weights({"mismatch/max_logprob_difference": 0.5})
+
+
+def test_the_marker_is_likelier_or_less_likely_than_every_other_opening(monkeypatch):
+    trial = prepare(drift_module._config(Lab("pocket/code-prior")))
+    panel, model = drift_module._panel(trial), trial.learner.model
+    assert likelier(model, panel) == 1  # 29 % of answers open with it; the next has 14
+    marker = int(panel.completions_BC[0, 0])
+    for share, side in ((0.3, 1), (0.2, 0), (0.06, -1), (0.01, -1)):
+        size = model.architecture.vocab_size
+        shares = torch.full((size,), (1 - share - 0.36) / (size - 4))
+        others = [token for token in range(5) if token != marker][:3]
+        shares[others] = torch.tensor([0.07, 0.25, 0.04])  # the last is no opening
+        shares[marker] = share
+        monkeypatch.setattr(model, "logits", lambda h, s=shares: s.log().expand(len(h), -1))
+        assert likelier(model, panel) == side
+
+
+def test_gradients_are_left_out_at_random():
     lab = Lab("pocket/code-prior", problems=4, samples=8)
     batch, _ = drift_module._batch(prepare(drift_module._config(lab)), lab, 1)
-    some = batch.left_out(0.3, np.random.default_rng(0))
-    assert not (some.mask_BC & ~batch.mask_BC).any()
-    assert float(some.mask_BC.sum() / batch.mask_BC.sum()) == pytest.approx(0.7, abs=0.06)
-    assert torch.equal(some.advantages_B, batch.advantages_B)
+    some = batch.left_out((0.6, 0.3), np.random.default_rng(0))
+    kept = some.kept_BC & batch.mask_BC
+    assert float(kept.sum() / batch.mask_BC.sum()) == pytest.approx(0.7, abs=0.06)
+    assert float(kept[:, 0].float().mean()) == pytest.approx(0.4, abs=0.2)
+    assert torch.equal(some.mask_BC, batch.mask_BC)  # lengths, and with them weights, stay
+    assert torch.equal(some.select(torch.tensor([3, 1])).kept_BC[0], some.kept_BC[3][: some.select(
+        torch.tensor([3, 1])).mask_BC.shape[1]])  # fmt: skip

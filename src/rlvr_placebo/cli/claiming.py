@@ -187,16 +187,17 @@ def print_laboratory(document: Mapping[str, Any]) -> None:
         say(f"{document['decision'].upper()}: {document['rule']}")
     else:
         say("not run to its end yet; the same command goes on")
-    for how, cells in document["towards_likelier"].items():
-        say(f"drift beyond off towards the likelier habit, log-odds per rollout, {how}:")
-        for cell, one in cells.items():
+    for how, found in document["towards_likelier"].items():
+        say(f"drift beyond off towards the likelier opening, log-odds per rollout, {how}, "
+            f"{found['doses']} doses (a tenth of luck: {found['margin']:.5f}):")  # fmt: skip
+        beyond = {**found["cells"], "both − mask": found["beyond_mask"]}
+        for cell, one in beyond.items():
             low, high = one["interval90"]
             say(f"  {cell:14} {one['value']:+.5f} [{low:+.5f}, {high:+.5f}]")
     for model, cells in document["trajectories"].items():
         say(f"accuracy after training, {model}:")
         for cell, one in cells.items():
             line = f"  {cell:14} {spell(one['gain'])}"
-            if "over_off" in one:
-                line += f"; over off {spell(one['over_off'])}"
-                line += f", SD {one['sd']:.1f} against {one['sd_off']:.1f}"
+            for name, over in one["over"].items():
+                line += f"; over {name} {spell(over)} (SD {over['sd']:.1f}, {over['sd_other']:.1f})"
             say(line)

@@ -4,6 +4,9 @@ From one fixed checkpoint, every batch of rollouts is learnt from in every cell,
 rewards r and once with 1 − r, so that what is left of the two is no luck of the rewards. What moves
 is the log-odds of the lab's neutral marker (an opening word that has nothing to do with accuracy),
 teacher-forced: no sampling noise. The estimand is cell − off.
+
+An opening is one of several: the marker is the likelier habit where it is likelier than every other
+opening, and the unlikelier where it is less likely than every other; else the lab expects nothing.
 """
 
 from __future__ import annotations
@@ -38,6 +41,8 @@ from rlvr_placebo.train.watch import Watch
 
 DOCUMENT = "drift.json"
 PANEL = 64  # prompts on which the marker's log-odds are read
+OPENING = 0.05  # tokens of this share are openings that the marker is compared with
+MISMATCH = 1e-3  # nats between rollout and learner before the first update: weights are not equal
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,11 @@ class Lab:
     seed: int = 0
 
 
-def loss_of(cell: Cell, masked: float) -> LossConfig:
+def loss_of(cell: Cell) -> LossConfig:
     """The objective of a cell."""
     return LossConfig(
         clip_low=1 - cell.low if cell.low else None,
         clip_high=cell.high - 1 if np.isfinite(cell.high) else None,
-        masked=masked if cell.masked else 0.0,
     )
 
 
@@ -95,33 +99,51 @@ def local_drift(lab: Lab, watch: Watch) -> list[dict[str, Any]]:
     model = trial.learner.model
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     panel = _panel(trial)
+    side = likelier(model, panel)
     before_B = marker_logprobs(model, panel)
     before = log_odds(before_B)
     rows = []
     for number in range(1, lab.batches + 1):
+        model.load_state_dict(start)  # the last cell of the batch before has moved it
         batch, entropies = _batch(trial, lab, number)
-        masked = 0.0
+        masked = (0.0, 0.0)
         for name, cell in cells(lab.epsilon).items():
             moved, told = [], []
             for sign in (1.0, -1.0):
                 model.load_state_dict(start)
-                learner = _learner(model, lab, loss_of(cell, masked))
+                learner = _learner(model, lab, loss_of(cell))
                 rng = generator_for(lab.seed, number, "", 0, "minibatches")
                 signed = replace(batch, advantages_B=sign * batch.advantages_B)
+                if cell.masked:
+                    signed = signed.left_out(masked, rng.spawn(1)[0])
                 metrics = learner.step(signed, rng)
+                _same_weights(metrics)
                 after_B = marker_logprobs(model, panel)
                 moved.append(log_odds(after_B) - before)
                 told.append(_told(metrics) | _beyond(after_B - before_B, lab.epsilon))
             means = {key: float(np.mean([one[key] for one in told])) for key in told[0]}
             if name == BOTH:  # the mask leaves out as much as both clips bind
-                masked = means["clip_ratio/high_mean"] + means["clip_ratio/low_mean"]
+                masked = _bound(means)
             rows.append(
                 {"batch": number, "cell": name, "drift": float(np.mean(moved)), "both": moved,
-                 "before": before, "masked": masked, **entropies, **means}
+                 "before": before, "side": side, **entropies, **means}
             )  # fmt: skip
         watch.progress("batches", number, lab.batches)
     model.load_state_dict(start)
     return rows
+
+
+def _same_weights(metrics: Mapping[str, float]) -> None:
+    """Refuse to learn from what other weights have written: every ratio would be wrong."""
+    difference = metrics["mismatch/max_logprob_difference"]
+    if difference > MISMATCH:
+        raise RuntimeError(f"rollout and learner differ by {difference:.3g} nats before an update")
+
+
+def _bound(means: Mapping[str, float]) -> tuple[float, float]:
+    """Shares of first tokens, and of all tokens, that a clip bound."""
+    first = sum(means[f"first_token/{side}_mean"] for side in ("high", "low"))
+    return first, sum(means[f"clip_ratio/{side}_mean"] for side in ("high", "low"))
 
 
 def _told(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -140,8 +162,8 @@ def measure_drift(lab: Lab, out: Path, watch: Watch) -> dict[str, Any]:
 
     def work(directory: RunDirectory) -> dict[str, Any]:
         rows = local_drift(lab, watch)
-        return {"lab": asdict(lab), "before": rows[0]["before"], "cells": estimate(rows),
-                "rows": rows}  # fmt: skip
+        return {"lab": asdict(lab), "before": rows[0]["before"], "side": rows[0]["side"],
+                "cells": estimate(rows), "rows": rows}  # fmt: skip
 
     return documented(out, {"lab": asdict(lab), "model_digest": digest}, True, DOCUMENT, work)
 
@@ -204,6 +226,25 @@ def _panel(trial: Trial) -> TokenRows:
         padded, lengths, torch.full((len(prompts), 1), token),
         torch.ones(len(prompts), dtype=torch.long), torch.arange(len(prompts)),
     )  # fmt: skip
+
+
+def likelier(model: Decoder, panel: TokenRows) -> int:
+    """1 where the marker is likelier than every other opening, −1 where less likely, else 0.
+
+    Args:
+        model: the checkpoint.
+        panel: prompts, with the marker's first token as their completion.
+    """
+    with torch.no_grad():
+        columns = torch.arange(panel.prompts_PT.shape[1])
+        hidden_PTD = model(panel.prompts_PT, columns[None])
+        ends_PD = hidden_PTD[torch.arange(len(hidden_PTD)), panel.prompts_P - 1]
+        shares_V = model.logits(ends_PD).softmax(-1).mean(0)
+    marker = int(panel.completions_BC[0, 0])
+    others = shares_V[(shares_V >= OPENING) & (torch.arange(len(shares_V)) != marker)]
+    if (shares_V[marker] > others).all():
+        return 1
+    return -1 if (shares_V[marker] < others).all() else 0
 
 
 def marker_log_odds(models: Sequence[str]) -> dict[str, float]:

@@ -26,12 +26,15 @@ class Batch:
         rollout_logprobs_BC: as sampled.
         mask_BC: which completion tokens count in the loss.
         advantages_B: float32.
+        kept_BC: tokens of the mask whose gradient is taken; None: of all. The others still count
+            where lengths do.
     """
 
     rows: TokenRows
     rollout_logprobs_BC: Tensor
     mask_BC: Tensor
     advantages_B: Tensor
+    kept_BC: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of rows B."""
@@ -46,12 +49,23 @@ class Batch:
             self.rollout_logprobs_BC[index, :length],
             self.mask_BC[index, :length],
             self.advantages_B[index],
+            None if self.kept_BC is None else self.kept_BC[index, :length],
         )
 
-    def left_out(self, share: float, rng: np.random.Generator) -> Batch:
-        """The batch without a random share of its tokens in the loss."""
-        kept_BC = torch.from_numpy(rng.random(self.mask_BC.shape) >= share)
-        return replace(self, mask_BC=self.mask_BC & kept_BC)
+    def left_out(self, shares: tuple[float, float], rng: np.random.Generator) -> Batch:
+        """The batch without the gradient of random tokens, which still count where lengths do.
+
+        Args:
+            shares: of first tokens, and of all tokens, that are left out.
+            rng: decides which.
+        """
+        first, every = shares
+        firsts, tokens = float(self.mask_BC[:, 0].sum()), float(self.mask_BC.sum())
+        share_BC = np.full(self.mask_BC.shape, every)
+        if tokens > firsts:
+            share_BC[:] = max(0.0, every * tokens - first * firsts) / (tokens - firsts)
+        share_BC[:, 0] = first
+        return replace(self, kept_BC=torch.from_numpy(rng.random(share_BC.shape) >= share_BC))
 
     def minibatches(self, count: int, rng: np.random.Generator) -> Iterator[Batch]:
         """Split into ``count`` parts of nearly equal size, groups in random order but together."""

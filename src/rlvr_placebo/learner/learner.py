@@ -102,12 +102,14 @@ class Learner:
         Raises:
             PlaceboError: the gradient is not finite; the weights are those before the update.
         """
-        if self.loss_config.masked:
-            batch = batch.left_out(self.loss_config.masked, rng.spawn(1)[0])
+        share = self.loss_config.masked
+        mask = rng.spawn(1)[0] if share else None
         totals = _Totals()
         noise = rng.spawn(1)[0] if self.config.noise else None
         for _ in range(self.config.epochs):
             for minibatch in batch.minibatches(self.config.minibatches, rng):
+                if mask:
+                    minibatch = minibatch.left_out((share, share), mask)
                 totals.add(self.update(minibatch, not totals.updates, noise))
         reachable = self.config.updates > 1
         return totals.metrics(self.loss_config, reachable, float(batch.mask_BC.sum()))
@@ -164,8 +166,9 @@ class Learner:
             with torch.no_grad():
                 reference_BC = completion_logprobs(self.reference, micro.rows, self.temperature)
         tokens = TokenBatch(
-            micro.rollout_logprobs_BC, micro.advantages_B, micro.mask_BC, reference_BC
-        )
+            micro.rollout_logprobs_BC, micro.advantages_B, micro.mask_BC, reference_BC,
+            kept_BC=micro.kept_BC,
+        )  # fmt: skip
         return policy_loss(logprobs_BC, tokens, divisor, self.loss_config)
 
     def _clip_gradient(self) -> float:
@@ -274,6 +277,8 @@ class _Totals:
         """The same of completions' first tokens alone, where most of what follows is decided."""
         of, name = "first_token", "first_token_{}".format
         return {
+            f"{of}/high_mean": self._per(name("high_bound"), name("scored")),
+            f"{of}/low_mean": self._per(name("low_bound"), name("scored")),
             f"{of}/high_bound_of_positive": self._per(name("high_bound"), name("positive")),
             f"{of}/low_bound_of_negative": self._per(name("low_bound"), name("negative")),
             f"{of}/kl_rollout": self._per(name("kl_rollout"), name("scored")),

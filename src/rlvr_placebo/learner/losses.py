@@ -25,7 +25,7 @@ class LossConfig:
     kl: float = 0.0
     """Coefficient of the KL penalty to the untrained model; no reference model when it is 0."""
     masked: float = 0.0
-    """Share of tokens left out of the loss at random: a clip that knows nothing."""
+    """Share of gradients left out at random, token by token: a clip that knows nothing."""
 
 
 AGGREGATIONS = ("sequence_mean", "token_mean", "constant")
@@ -43,6 +43,7 @@ class TokenBatch:
         reference_logprobs_BC: of the untrained model, where a KL penalty asks for them.
         proximal_logprobs_BC: of an intermediate policy (decoupled PPO; Hilton et al. 2022): the
             ratio is then taken to it, and weighted by proximal over rollout probability.
+        kept_BC: tokens whose gradient is taken, where some are left out.
     """
 
     rollout_logprobs_BC: Tensor
@@ -50,6 +51,7 @@ class TokenBatch:
     mask_BC: Tensor
     reference_logprobs_BC: Tensor | None = None
     proximal_logprobs_BC: Tensor | None = None
+    kept_BC: Tensor | None = None
 
 
 def denominator(mask_BC: Tensor, aggregation: str, max_tokens: int) -> float:
@@ -105,6 +107,8 @@ def policy_loss(
     loss_BC = -torch.minimum(ratio_BC * advantages_B1, clipped_BC * advantages_B1)
     if proximal_BC is not None:
         loss_BC = loss_BC * (proximal_BC - batch.rollout_logprobs_BC).exp()
+    if batch.kept_BC is not None:
+        loss_BC = loss_BC * batch.kept_BC
     kl_BC = None
     if batch.reference_logprobs_BC is not None:
         distance_BC = (batch.reference_logprobs_BC - logprobs_BC) * mask_BC

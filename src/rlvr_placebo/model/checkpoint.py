@@ -190,6 +190,16 @@ def _check_shapes(model: Decoder, tensors: dict[str, torch.Tensor], folder: Path
             raise PlaceboError(f"{folder}: {name} holds values that are not finite numbers")
 
 
+def distance(one: Path, other: Path) -> float:
+    """Euclidean distance of the weights of two checkpoints of one architecture."""
+    first, second = (
+        {k: v for path in weight_files(folder) for k, v in read_tensors(path).items()}
+        for folder in (one, other)
+    )
+    squares = [(first[name] - second[name]).double().square().sum() for name in first]
+    return float(torch.stack(squares).sum().sqrt())
+
+
 def stop_tokens(folder: Path) -> list[int]:
     """End-of-text ids of a checkpoint, from its generation configuration or its configuration."""
     for name in ("generation_config.json", "config.json"):
