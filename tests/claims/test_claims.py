@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,7 @@ from rlvr_placebo.study.matrix import load_study
 from rlvr_placebo.train.settings import make_config
 from rlvr_placebo.train.watch import Silent
 
-ARM = Arm("pocket/code-prior", "format")
+ARM, OTHER = (Arm("pocket/code-prior", reward) for reward in ("format", "python"))
 STUDIES = sorted(study_file("labels").parent.glob("*.toml"))
 
 
@@ -142,32 +143,37 @@ def test_most_of_a_gain_is_more_than_half(tmp_path):
 
 
 def test_code_and_accuracy_over_runs(tmp_path):
-    """Runs in which every answer that became code became right, and one in which none did."""
-    before = {"a": [(N, N)], "b": [(N, N)]}
-    runs = []
-    for number in range(10):
-        a, b = ((number >> bit) & 1 == 1 for bit in (0, 1))
-        runs.append(run_with(tmp_path / str(number), before, {"a": [(a, a)], "b": [(b, b)]}))
-    (found,) = correlations({Arm("m", "r"): runs})
-    assert (found["n"], found["model"]) == (10, "m")
+    """Six arms of two runs, in each of which as many answers became code as became right."""
+    before = {id: [(N, N)] for id in "abcdef"}
+    arms = {}
+    for number in range(6):
+        after = {id: [(place < number,) * 2] for place, id in enumerate("abcdef")}
+        runs = [run_with(tmp_path / f"{number}{i}", before, after) for i in range(2)]
+        arms[Arm("m", f"reward {number}")] = runs
+    (found,) = correlations(arms)
+    assert (found["n"], found["arms"], found["model"]) == (12, 6, "m")
     assert found["r"] == pytest.approx(1)
-    assert correlations({Arm("m", "r"): runs[:9]}) == []
-    assert correlations({Arm("m", "r", "boxed"): runs}) == []
-    still = [run_with(tmp_path / f"s{n}", before, {"a": [(n > 4, N)], "b": [(N, N)]})
-             for n in range(10)]  # fmt: skip
-    assert correlations({Arm("m", "r"): still}) == []
+    assert found["interval"] == pytest.approx([1, 1])
+    assert correlations(dict(list(arms.items())[:5])) == []  # too few arms
+    assert correlations({replace(arm, variant="boxed"): runs for arm, runs in arms.items()}) == []
+    still = [run_with(tmp_path / f"s{n}", before, {**before, "a": [(n > 2, N)]}) for n in range(6)]
+    assert correlations({Arm("m", str(n)): [run] for n, run in enumerate(still)}) == []
 
 
-def test_the_peak_is_chosen_on_one_half_and_read_on_the_other(tmp_path):
+def test_a_peak_is_chosen_by_other_seeds_and_problems(tmp_path):
     names = [str(i) for i in range(40)]
     low, high = ({id: [(mark, N)] for id in names} for mark in (N, Y))
-    run = run_with(tmp_path / "run", low, high, low)
-    share = read([run], Reading(span=Span.SINCE_PEAK))
+    early, late = (
+        [run_with(tmp_path / f"{name}{i}", *marks) for i in range(2)]
+        for name, marks in (("early", (low, high, low)), ("late", (low, low, high)))
+    )
+    since, to = (Reading(span=span) for span in (Span.SINCE_PEAK, Span.TO_PEAK))
+    share = read(early, since)
     assert Counter(np.nan_to_num(share, nan=7.0)[0]) == {7.0: 20, -1.0: 20}
-    rise = read([run], Reading(span=Span.TO_PEAK))
-    assert Counter(np.nan_to_num(rise, nan=7.0)[0]) == {7.0: 20, 1.0: 20}
-    still = run_with(tmp_path / "still", low, high, high)
-    assert np.nansum(read([still], Reading(span=Span.SINCE_PEAK))) == 0.0
+    assert Counter(np.nan_to_num(read(early, to), nan=7.0)[0]) == {7.0: 20, 1.0: 20}
+    assert np.nansum(read(late, since)) == 0.0
+    # one of each: the peak of the one is where the other has its own
+    assert np.nanmean(read([early[0], late[0]], since), axis=1).tolist() == [0.0, 1.0]
 
 
 def test_what_comes_late(tmp_path):
@@ -177,7 +183,21 @@ def test_what_comes_late(tmp_path):
         for a, b, c in ((N, N, Y), (Y, N, Y), (Y, Y, N))
     )
     run = run_with(tmp_path / "run", before, middle, after)
-    assert read([run], Reading(span=Span.LATE)).tolist() == [[-1.0, 1.0, -1.0]]
+    assert read([run], Reading(span=Span.LATE)).tolist() == [[0.0, 1.0, -1.0]]
+
+
+def test_a_reward_that_never_varies_tests_nothing():
+    effects = (Effect("one", ((1.0, ARM, Reading()),)), Effect("two", ((1.0, OTHER, Reading()),)))
+    claim = Claim("x", "X.", "ours", "labels", effects)
+
+    def finding(mean, flat, claim=claim):
+        return decide(claim, lambda arm, reading: seeds(mean), flat)["finding"]
+
+    assert finding(0.08, lambda arm: 0.99) == Finding.SHOWN
+    assert finding(0.08, lambda arm: 1.0 if arm == OTHER else 0.5) == Finding.UNTESTED
+    meant = tuple(replace(effect, idle=True, rule=Rule.STAYS) for effect in effects)
+    assert finding(0.0, lambda arm: 1.0, replace(claim, effects=meant)) == Finding.SHOWN
+    assert conclude([Finding.UNTESTED, Finding.NOT_SEEN]) is Finding.NOT_SEEN
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)

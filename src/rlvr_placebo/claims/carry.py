@@ -17,6 +17,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rlvr_placebo.analysis.contrasts import Outcomes
 from rlvr_placebo.analysis.folder import StudyFolder
 from rlvr_placebo.claims.claim import RULES, Arm, Claim, Finding, Reading
@@ -171,7 +173,7 @@ def run_claims(
     jobs = {k: job for claim in ready for k, job in folder.prompts(claim).items()}
     carry_out(jobs, launch.workers, "other prompts", watch, launch.since(started).seconds)
     done = [c for c in ready if all(job.done for job in folder.prompts(c).values())]
-    found = [decide(claim, folder.look) for claim in done]
+    found = [decide(claim, folder.look, folder.flat) for claim in done]
     document = {
         "claims": found,
         "waiting": [claim.id for claim in claims if claim not in done],
@@ -216,6 +218,11 @@ class _Findings:
 
     def look(self, arm: Arm, reading: Reading) -> Outcomes:
         return outcomes_of(self.runs(arm), reading, self.prompted)
+
+    def flat(self, arm: Arm) -> float:
+        """Share of groups whose rewards did not vary, over all steps and seeds."""
+        steps = [row for run in self.runs(arm) for row in run.metrics("step")]
+        return float(np.mean([row["frac_reward_zero_std"] for row in steps]))
 
     def prompted(self, run: RunDirectory, reading: Reading) -> RunDirectory:
         """Where a run's model is evaluated under another prompt."""

@@ -32,6 +32,7 @@ class Finding(StrEnum):
     SHOWN = "shown"
     NOT_SEEN = "not seen"
     UNDECIDED = "undecided at this scale"
+    UNTESTED = "not tested: the reward never varied"
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,14 @@ class Arm:
 class Span(StrEnum):
     """Between which evaluations of a run something changes.
 
-    A peak is chosen on one half of the problems and read on the other (the best of many noisy
-    values, read where it was chosen, is too high).
+    A peak is the best evaluation of the other seeds' mean, on one half of the problems; it is read
+    on the other half (the best of many noisy values, read where it was chosen, is too high).
     """
 
     WHOLE = "whole"
     TO_PEAK = "to its peak"
     SINCE_PEAK = "since its peak"
-    LATE = "in the second half, less in the first"
+    LATE = "in the second half"
 
 
 @dataclass(frozen=True)
@@ -98,19 +99,27 @@ class Effect:
         terms: (weight, arm, reading); means over seeds and problems are what is summed.
         rule: what it must do.
         margin: δ, in points per hundred.
+        idle: a reward that never varies is what the effect is about; else it is not tested by one.
     """
 
     says: str
     terms: tuple[tuple[float, Arm, Reading], ...]
     rule: Rule = Rule.RISES
     margin: float = POINTS
+    idle: bool = False
+
+    @property
+    def trained(self) -> set[Arm]:
+        """The arms whose training it is about."""
+        return {arm for _, arm, reading in self.terms if not reading.untrained}
 
 
 @dataclass(frozen=True)
 class Claim:
     """A sentence that somebody may believe, and how it is decided.
 
-    It is *shown* where every effect is, *not seen* where one is not seen, and else undecided.
+    It is *shown* where every effect is, *not seen* where one is not seen, *not tested* where the
+    reward of one never varied, and else undecided.
 
     Attributes:
         id: by which the command line knows it.

@@ -13,8 +13,10 @@ import numpy as np
 from rlvr_placebo.claims.claim import Arm, Reading
 from rlvr_placebo.claims.readings import outcomes_of
 from rlvr_placebo.core.rundir import RunDirectory
+from rlvr_placebo.core.seeds import generator_for
 
-FEWEST = 10  # runs of a model
+FEWEST = 6  # arms of a model
+DRAWN = 2000  # samples of arms
 
 
 def correlations(arms: Mapping[Arm, Sequence[RunDirectory]]) -> list[dict[str, Any]]:
@@ -24,28 +26,40 @@ def correlations(arms: Mapping[Arm, Sequence[RunDirectory]]) -> list[dict[str, A
         arms: finished runs; those under variants are left out.
 
     Returns:
-        One entry per model with ten runs or more whose code varies: ``r``, its 95 % ``interval``
-        (Fisher 1921; runs of one reward are taken as independent, which they are not quite), ``n``.
+        One entry per model with six arms or more whose code varies: ``r`` over its ``n`` runs, and
+        its 95 % ``interval``: percentiles over arms drawn with replacement, since runs of one
+        reward resemble each other.
     """
-    from scipy.stats import pearsonr
-
-    by_model: dict[str, list[RunDirectory]] = {}
+    by_model: dict[str, list[list[RunDirectory]]] = {}
     for arm, runs in arms.items():
-        if arm.variant == "plain":
-            by_model.setdefault(arm.model, []).extend(runs)
+        if arm.variant == "plain" and runs:
+            by_model.setdefault(arm.model, []).append(list(runs))
     found = []
-    for model, runs in by_model.items():
-        if len(runs) < FEWEST:
+    for model, groups in by_model.items():
+        if len(groups) < FEWEST:
             continue
-        benchmark = runs[0].config["contracts"][0]["benchmark"]
-        code, accuracy = (_changes(runs, Reading(m, benchmark)) for m in ("code", "correct"))
-        if np.ptp(code) == 0 or np.ptp(accuracy) == 0:
+        benchmark = groups[0][0].config["contracts"][0]["benchmark"]
+        pairs = [
+            np.stack([_changes(runs, Reading(m, benchmark)) for m in ("code", "correct")])
+            for runs in groups
+        ]
+        whole = np.concatenate(pairs, axis=1)
+        if np.ptp(whole, axis=1).min() == 0:
             continue
-        result = pearsonr(code, accuracy)
-        low, high = result.confidence_interval(0.95)
-        found.append({"model": model, "r": float(result.statistic),
-                      "interval": [float(low), float(high)], "n": len(runs)})  # fmt: skip
+        rng = generator_for(0, 0, model, 0, "arms of a correlation")
+        drawn = [
+            np.concatenate([pairs[g] for g in rng.integers(len(pairs), size=len(pairs))], axis=1)
+            for _ in range(DRAWN)
+        ]
+        known = [_r(one) for one in drawn if np.ptp(one, axis=1).min() > 0]
+        low, high = np.quantile(known, (0.025, 0.975))
+        found.append({"model": model, "r": _r(whole), "interval": [float(low), float(high)],
+                      "n": whole.shape[1], "arms": len(pairs)})  # fmt: skip
     return found
+
+
+def _r(pairs_2_N: np.ndarray) -> float:
+    return float(np.corrcoef(pairs_2_N)[0, 1])
 
 
 def _changes(runs: Sequence[RunDirectory], reading: Reading) -> np.ndarray:

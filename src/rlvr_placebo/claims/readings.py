@@ -56,6 +56,8 @@ def outcomes_of(runs: Sequence[RunDirectory], reading: Reading, prompted: Prompt
     Raises:
         PlaceboError: it was not evaluated.
     """
+    if reading.span in (Span.TO_PEAK, Span.SINCE_PEAK):
+        return _about_peaks(runs, reading)
     chosen = runs[:1] if reading.untrained else runs
     found = [_shares(run, reading, prompted) for run in chosen]
     first, shares = found[0][0], np.array([share_P for _, share_P in found])
@@ -66,8 +68,8 @@ def _shares(run: RunDirectory, reading: Reading, prompted: Prompted) -> tuple[_M
     """One run: a value for every problem, in the order of their ids."""
     if reading.measure in CELLS:
         return _switched(run, reading)
-    if reading.span is not Span.WHOLE:
-        return _within(run, reading)
+    if reading.span is Span.LATE:
+        return _late(run, reading)
     before = _Marks(run.evaluation(0), reading, [reading.measure])
     own = before
     if not reading.untrained:
@@ -101,18 +103,38 @@ def _switched(run: RunDirectory, reading: Reading) -> tuple[_Marks, np.ndarray]:
     return after, (gain * inside - 0.5 * gain).mean(axis=1)
 
 
-def _within(run: RunDirectory, reading: Reading) -> tuple[_Marks, np.ndarray]:
-    """The change within a part of training, from all evaluations of a run."""
-    steps = [record["step"] for record in run.metrics("evaluation")]
-    marks = {s: _Marks(run.evaluation(s), reading, [reading.measure]) for s in steps}
-    first, last = marks[steps[0]], marks[steps[-1]]
-    share_P = {s: _mean(m.of[reading.measure]) for s, m in marks.items()}
-    start, end = share_P[steps[0]], share_P[steps[-1]]
-    if reading.span is Span.LATE:
-        middle = share_P[min(steps, key=lambda s: abs(s - steps[-1] / 2))]
-        return last, (end - middle) - (middle - start)
-    chosen, _ = halves(dict(zip(first.ids, first.clusters, strict=True)))
-    here = np.array([id in chosen for id in first.ids])
-    peak = share_P[max(steps, key=lambda s: float(np.nanmean(share_P[s][here])))]
-    change = peak - start if reading.span is Span.TO_PEAK else end - peak
-    return last, np.where(here, np.nan, change)
+def _late(run: RunDirectory, reading: Reading) -> tuple[_Marks, np.ndarray]:
+    """The last evaluation less the one in the middle."""
+    steps = _evaluated(run)
+    middle = min(steps, key=lambda s: abs(s - steps[-1] / 2))
+    last, half = (
+        _Marks(run.evaluation(s), reading, [reading.measure]) for s in (steps[-1], middle)
+    )
+    return last, _mean(last.of[reading.measure]) - _mean(half.of[reading.measure])
+
+
+def _evaluated(run: RunDirectory) -> list[int]:
+    return [record["step"] for record in run.metrics("evaluation")]
+
+
+def _about_peaks(runs: Sequence[RunDirectory], reading: Reading) -> Outcomes:
+    """Changes to or since the peak of each run.
+
+    Which evaluation is a run's peak is said by the mean of the *other* seeds on one half of the
+    problems: neither its own luck nor that of the problems on which it is read has chosen it.
+    """
+    steps = _evaluated(runs[0])
+    marks = _Marks(runs[0].evaluation(steps[0]), reading, [reading.measure])
+    share_S_T_P = np.array([
+        [_mean(_Marks(run.evaluation(s), reading, [reading.measure]).of[reading.measure])
+         for s in steps] for run in runs
+    ])  # fmt: skip
+    chosen, _ = halves(dict(zip(marks.ids, marks.clusters, strict=True)))
+    here = np.array([id in chosen for id in marks.ids])
+    rows = []
+    for seed, share_T_P in enumerate(share_S_T_P):
+        others = np.delete(share_S_T_P, seed, axis=0) if len(runs) > 1 else share_S_T_P
+        peak = share_T_P[int(np.nanmean(others[:, :, here], axis=(0, 2)).argmax())]
+        change = peak - share_T_P[0] if reading.span is Span.TO_PEAK else share_T_P[-1] - peak
+        rows.append(np.where(here, np.nan, change))
+    return Outcomes(np.array(rows), marks.clusters, marks.samples)

@@ -1,7 +1,7 @@
 """The claims of arXiv 2506.10947 and of what was written after it, for the embedded lab.
 
-What an effect would have to be was written here before its study was run; what came out stands in
-docs/findings.md.
+What an effect would have to be was written here before its study was run, but for those claims that
+docs/findings.md names; what came out stands there.
 """
 
 from __future__ import annotations
@@ -27,13 +27,22 @@ _MOST = Reading("language_code")  # less half of the gain
 _PEAK = Reading(span=Span.SINCE_PEAK)
 _LATE = Reading(span=Span.LATE)
 _NEW = Reading(benchmark="pocket-new")
+_FRESH = Reading(benchmark="pocket-fresh@1")
 PAPER = "arXiv 2506.10947"
 
 
-def gain(model: str, reward: str, rule: Rule = Rule.RISES, variant: str = "plain") -> Effect:
+def gain(
+    model: str, reward: str, rule: Rule = Rule.RISES, variant: str = "plain",
+    reading: Reading = ACCURACY, idle: bool = False,
+) -> Effect:  # fmt: skip
     """What a reward adds to accuracy."""
     arm = Arm(model, reward, variant)
-    return Effect(f"accuracy, {arm}", ((1.0, arm, ACCURACY),), rule)
+    where = {
+        ACCURACY: "accuracy",
+        _NEW: "accuracy on new stories",
+        _FRESH: "accuracy on new numbers",
+    }
+    return Effect(f"{where[reading]}, {arm}", ((1.0, arm, reading),), rule, idle=idle)
 
 
 def more(one: Arm, other: Arm, rule: Rule = Rule.RISES, reading: Reading = ACCURACY) -> Effect:
@@ -53,6 +62,15 @@ def moved(model: str, reward: str, reading: Reading, rule: Rule, margin: float =
     if reading.span is not Span.WHOLE:
         what += f" {reading.span}"
     return Effect(f"{what}, {arm}", ((1.0, arm, reading),), rule, margin)
+
+
+def kept(other: Reading, what: str) -> Effect:
+    """What true labels give on known problems beyond what they give on others."""
+    arm = Arm(CODE, TRUE, "transfer")
+    terms = ((1.0, arm, ACCURACY), (-1.0, arm, other))
+    return Effect(
+        f"accuracy on known less on new {what}, {TRUE} on code-prior", terms, Rule.NO_RISE
+    )
 
 
 def over_prompt(model: str, reward: str, rule: Rule, untrained: bool) -> Effect:
@@ -101,8 +119,14 @@ _ALL = (
         f"{PAPER}, fig. 3", "labels", tuple(gain(m, WRONG, Rule.NO_RISE) for m in FAMILIES[1:]),
     ),
     Claim(
-        "really-wrong", "Labels that are far from right lower accuracy.", "arXiv 2603.16140",
+        "really-wrong", "The answers of other problems as labels lower accuracy.",
+        "arXiv 2603.16140",
         "labels", tuple(gain(m, FAR, Rule.FALLS) for m in (CODE, WORDS)),
+    ),
+    Claim(
+        "least-likely", "Labels that a model itself hardly believes lower accuracy.",
+        "arXiv 2603.16140",
+        "least-likely", tuple(gain(m, "minority_vote", Rule.FALLS) for m in (CODE, WORDS)),
     ),
     Claim(
         "random", "Random rewards raise a family that writes good code.", f"{PAPER}, fig. 2",
@@ -114,14 +138,16 @@ _ALL = (
     ),
     Claim(
         "onset", "What a random reward gives comes in the second half of training.",
-        f"{PAPER}, fig. 2", "random", (moved(CODE, RANDOM, _LATE, Rule.RISES),), quick=True,
+        f"{PAPER}, fig. 2", "random",
+        (gain(CODE, RANDOM), moved(CODE, RANDOM, _LATE, Rule.RISES)), quick=True,
     ),
     Claim(
         "gamma", "The rate of a random reward makes no difference, unless it is 0.",
         f"{PAPER}, fig. 10", "rates",
         (
-            *(more(Arm(CODE, f"random({g})"), Arm(CODE, RANDOM), Rule.STAYS) for g in (0.7, 0.3)),
-            gain(CODE, "random(0)", Rule.STAYS),
+            *(more(Arm(CODE, f"random({g})"), Arm(CODE, RANDOM), Rule.STAYS)
+              for g in (0.7, 0.3, 0.001)),
+            gain(CODE, "random(0)", Rule.STAYS, idle=True),
         ),
     ),
     Claim(
@@ -133,7 +159,7 @@ _ALL = (
         f"{PAPER}, fig. 12; arXiv 2504.16084", "ttrl", (gain(CODE, "ttrl"),),
     ),
     Claim(
-        "prior", "What a spurious reward gives depends on the prior and not on the architecture.",
+        "prior", "Paying for Python gives more where code is good, on either architecture.",
         PAPER, "crossed",
         (
             more(Arm(CODE, "python"), Arm(BAD, "python")),
@@ -199,15 +225,20 @@ _ALL = (
         f"{PAPER}, fig. 9", "no-python", (gain(CODE, without(FORMAT), Rule.NO_RISE),),
     ),
     Claim(
+        "no-python-spurious", "With Python forbidden, neither wrong labels nor chance raise it.",
+        f"{PAPER}, fig. 9", "no-python",
+        tuple(gain(CODE, without(r), Rule.NO_RISE) for r in (WRONG, RANDOM)),
+    ),
+    Claim(
         "no-repetition", "Paying for answers that do not repeat themselves raises good code.",
         f"{PAPER}, fig. 11", "no-repetition", (gain(CODE, "no_repetition"),),
     ),
     Claim(
         "prompts", "A prompt alone, even one that means nothing, raises an untrained model.",
-        f"{PAPER}, app. G", "labels", (prompted(CODE, "nonsense"),),
+        f"{PAPER}, app. G", "labels", tuple(prompted(CODE, t) for t in ("nonsense", "boxed")),
     ),
     Claim(
-        "under-prompts", "Under another prompt the order of the rewards is the same.",
+        "under-prompts", "Under another prompt, too, true labels give more than random rewards.",
         f"{PAPER}, app. G", "prompts",
         tuple(
             more(Arm(CODE, TRUE, v), Arm(CODE, RANDOM, v)) for v in ("boxed", "nonsense")
@@ -215,30 +246,27 @@ _ALL = (
     ),
     Claim(
         "stories", "What true labels teach on known stories holds for new stories.",
+        "arXiv 2507.10532", "contamination", (kept(_NEW, "stories"),),
+    ),
+    Claim(
+        "numbers", "What true labels teach on known problems holds for new numbers.",
+        "arXiv 2507.10532", "contamination", (kept(_FRESH, "numbers"),),
+    ),
+    Claim(
+        "contamination", "A reward that tells nothing raises a model on problems that it knows, "
+        "not on fresh ones.", "arXiv 2507.10532", "contamination",
+        (
+            gain(MEMORISER, RANDOM, variant="transfer"),
+            gain(MEMORISER, RANDOM, Rule.NO_RISE, "transfer", _FRESH),
+        ),
+    ),
+    Claim(
+        "fresh", "On fresh problems a model that knows the old ones gains from true labels.",
         "arXiv 2507.10532", "contamination",
-        (
-            Effect(
-                "accuracy on known less on new stories, ground_truth on code-prior",
-                ((1.0, Arm(CODE, TRUE, "both"), ACCURACY), (-1.0, Arm(CODE, TRUE, "both"), _NEW)),
-                Rule.NO_RISE,
-            ),
-        ),
+        (gain(MEMORISER, TRUE, variant="transfer", reading=_FRESH),),
     ),
     Claim(
-        "contamination", "A model that knows the benchmark gains on it, and not on a fresh one, "
-        "from a reward that tells nothing.", "arXiv 2507.10532", "contamination",
-        (
-            Effect(
-                "accuracy on known less on fresh, random(0.5) on memoriser",
-                (
-                    (1.0, Arm(MEMORISER, RANDOM, "both"), ACCURACY),
-                    (-1.0, Arm(MEMORISER, RANDOM, "both"), _NEW),
-                ),
-            ),
-        ),
-    ),
-    Claim(
-        "trained", "A model that true labels have trained gains nothing more, from any reward.",
+        "trained", "A model that true labels have trained gains nothing more, from these three.",
         f"{PAPER}, sec. 5", "trained",
         tuple(gain(f"trained/{CODE.removeprefix('pocket/')}", r, Rule.NO_RISE)
               for r in (TRUE, FORMAT, RANDOM)),
@@ -248,7 +276,7 @@ _ALL = (
         f"{PAPER}, fig. 2", "longer", (gain(CODE, RANDOM, variant="longer"),),
     ),
     Claim(
-        "longer-wrong", "Three times the steps turn wrong labels' effect into a loss.",
+        "longer-wrong", "After three times the steps wrong labels have lowered accuracy.",
         "ours", "longer", (gain(CODE, WRONG, Rule.FALLS, variant="longer"),),
     ),
 )  # fmt: skip

@@ -35,7 +35,14 @@ def detectable(stderr: float, df: float) -> float:
     """What a one-sided test at 0.05 shows with power 0.8: ``(t₀.₉₅ + t₀.₈) · se``."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(df, 1 - LEVEL) + stdtrit(df, POWER)) * stderr
+    return (float(stdtrit(df, 1 - LEVEL)) + power_quantile(df)) * stderr
+
+
+def power_quantile(df: float) -> float:
+    """How many standard errors above a bound an effect must lie to pass it with power 0.8."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, POWER))
 
 
 def needed(found: Contrast, margin: float, seeds: int) -> dict[str, Any]:
