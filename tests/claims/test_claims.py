@@ -334,14 +334,29 @@ def test_published_shapes_have_the_published_number_of_parameters(name):
 
 def test_a_gpu_plan_by_hand():
     """Qwen2.5-1.5B, one step of 64 × 16, no evaluation but two of a benchmark of 500, greedy."""
-    settings = {"steps": 1, "evaluation.temperatures": [0.0], "benchmarks": ["math-500"]}
+    settings = {"steps": 1, "evaluation.temperatures": [0.0], "benchmarks": ["math-500"],
+                "pool": "deepscaler", "labels.samples": 64}  # fmt: skip
     config = make_config("Qwen/Qwen2.5-1.5B", "ground_truth", "paper", settings)
     found = reckon(config, 2)
-    assert found.tokens == 64 * 16 * 800 + 2 * 500 * 800
+    written = 64 * 16 * 800 + 2 * 500 * 800
+    assert found.tokens == written
     count, kept = 1_543_714_304, 2 * 28 * 2 * 128 * 2  # bytes of keys and values per token
-    decoding = 800 * (2 * count + 1024 * 550 * kept) / (3.35e12 * 0.6) * (1 + 1000 / 1024)
+    decoding = (2 * count + 256 * 550 * kept) / (3.35e12 * 0.6) / 256 * written
     update = (6 * 64 * 16 * 800 + 2 * 150 * 2024 / 16) * count / (989e12 * 0.45)
     assert found.hours == pytest.approx((decoding + update) / 3600, rel=1e-6)
     assert found.memory == 18 * count + 256 * 950 * kept
     assert found.devices == 1
+    assert reckon(config, 2, runs=5).hours == pytest.approx(5 * found.hours)
+    voted = reckon(config, 2, labels=True)
+    assert voted.tokens == written + 64 * 40315 * 800
+    assert voted.hours > found.hours + 64 * 40315 * 800 * decoding / written / 3600
     assert reckon(make_config("pocket/code-prior", "format"), 2) is None
+
+
+def test_more_rows_are_bounded_by_arithmetic():
+    """Qwen2.5-7B with 1,024 rows at once multiplies longer than it reads."""
+    settings = {"rollout.max_rows": 1024, "evaluation.temperatures": [0.0], "steps": 1}
+    config = make_config("Qwen/Qwen2.5-7B", "ground_truth", "paper", settings)
+    found, count = reckon(config, 0), 7_615_616_512
+    assert found.hours * 3600 > (2 + 6) * count * 64 * 16 * 800 / (989e12 * 0.45)
+    assert found.memory > 18 * count

@@ -276,14 +276,13 @@ def _print_gpu(lines: Sequence[Any], console: Console) -> None:
     table = _table("on GPUs of 80 GB, reckoned from shapes")
     for name in ("model", "variant", "tokens", "GPU hours", "GB", "GPUs at least"):
         table.add_column(name, justify="left" if name in ("model", "variant") else "right")
-    hours = 0.0
     for line in known:
-        left, own = line.runs - line.done, line.gpu
-        hours += left * own.hours
+        own = line.gpu
         table.add_row(
-            Text(line.model), Text(line.variant), f"{left * own.tokens / 1e9:.2f} G",
-            f"{left * own.hours:,.0f}", f"{own.memory / 1e9:.0f}", str(own.devices),
+            Text(line.model), Text(line.variant), f"{own.tokens / 1e9:.2f} G",
+            f"{own.hours:,.0f}", f"{own.memory / 1e9:.0f}", str(own.devices),
         )  # fmt: skip
+    hours = sum(line.gpu.hours for line in known)
     console.print(table)
     console.print(
         f"{hours:,.0f} GPU hours, if completions have 800 tokens; see rlvr_placebo/study/gpu.py "

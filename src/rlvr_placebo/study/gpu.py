@@ -2,7 +2,8 @@
 
 Assumed: an accelerator of 80 GB with 3.35 TB/s and 989 dense bf16 TFLOP/s (an H100), decoding at
 60 % of its bandwidth, prefill and updates at 45 % of its arithmetic, all completions of a step
-decoded at once or as many as memory holds, and completions of a stated mean length.
+decoded at once or as many as memory holds, and completions of a stated mean length. Updates keep
+what enters each layer and compute the rest again; logits are held in chunks of a few megabytes.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ MEMORY, BANDWIDTH, ARITHMETIC = 80e9, 3.35e12, 989e12  # bytes, bytes/s, FLOP/s
 DECODING, MATRICES = 0.60, 0.45  # shares of them that are reached
 PROMPT_TOKENS = 150
 # Problems of the benchmarks that a plan may name without having them at hand.
-SIZES = {"math-500": 500, "amc": 83, "aime-2024": 30, "aime-2025": 30, "gsm8k": 1319}
+SIZES = {"math-500": 500, "amc": 83, "aime-2024": 30, "aime-2025": 30, "gsm8k": 1319,
+         "deepscaler": 40315}  # fmt: skip
 HALF, MASTER = 2, 16  # bytes per parameter: in bf16; master weights, gradient and two moments
 
 
 @dataclass(frozen=True)
 class Reckoned:
-    """What one run would take.
+    """What some runs of one model would take.
 
     Attributes:
-        tokens: generated in training and evaluation.
+        tokens: generated in training, evaluation and labelling.
         hours: of one accelerator.
         memory: bytes while updating, with all rows of a step in the cache while generating.
         devices: of 80 GB, at least, to hold it.
@@ -39,12 +41,16 @@ class Reckoned:
     devices: int
 
 
-def reckon(config: RunConfig, evaluations: int) -> Reckoned | None:
-    """Reckon one run; None where the model's shape is not known.
+def reckon(
+    config: RunConfig, evaluations: int, runs: int = 1, labels: bool = False
+) -> Reckoned | None:
+    """Reckon runs that are alike; None where the model's shape is not known.
 
     Args:
-        config: the run.
+        config: of one of them.
         evaluations: how many it makes.
+        runs: how many there are.
+        labels: whether the model's votes on the pool have to be drawn first, once.
     """
     if config.model not in PAPER_MODELS:
         return None
@@ -54,27 +60,32 @@ def reckon(config: RunConfig, evaluations: int) -> Reckoned | None:
     rows = config.rollout.problems * config.rollout.samples
     asked = sum(SIZES.get(name, 500) for name in config.evaluation.benchmarks)
     drawn = sum(1 if t == 0 else config.evaluation.samples for t in config.evaluation.temperatures)
-    trained = config.steps * rows * mean
-    evaluated = evaluations * asked * drawn * mean
-    seconds = _decoding(shape, count, rows, mean) * (trained + evaluated) / (rows * mean)
+    trained = runs * config.steps * rows * mean
+    evaluated = runs * evaluations * asked * drawn * mean
+    voted = labels * config.labels.samples * SIZES.get(config.pool, 0) * mean
+    written = trained + evaluated + voted
+    seconds = _decoding(shape, count, config.rollout.max_rows, mean) * written
     seconds += 6 * count * trained / (ARITHMETIC * MATRICES)
-    seconds += 2 * count * PROMPT_TOKENS * (trained + evaluated) / mean / 16 / (
-        ARITHMETIC * MATRICES
-    )  # fmt: skip
-    weights = count * (HALF + MASTER)
-    memory = weights + min(rows, config.rollout.max_rows) * (PROMPT_TOKENS + mean) * _kept(shape)
-    return Reckoned(
-        trained + evaluated, seconds / 3600, int(memory), -(-int(memory) // int(MEMORY))
-    )
+    read = PROMPT_TOKENS * written / mean / config.rollout.samples
+    seconds += 2 * count * read / (ARITHMETIC * MATRICES)
+    cache = min(rows, config.rollout.max_rows) * (PROMPT_TOKENS + mean) * _kept(shape)
+    memory = count * (HALF + MASTER) + max(cache, _activations(shape, config))
+    return Reckoned(written, seconds / 3600, int(memory), -(-int(memory) // int(MEMORY)))
 
 
 def _decoding(shape: Architecture, count: int, rows: int, mean: int) -> float:
-    """Seconds to decode so many rows: at every position the weights and the cache are read."""
+    """Seconds per token: at every position the weights and the cache are read, or multiplied."""
     room = max(0.1 * MEMORY, MEMORY - HALF * count)
     at_once = max(1, min(rows, int(room / ((PROMPT_TOKENS + mean) * _kept(shape)))))
-    passes = -(-rows // at_once)
     cache = at_once * (PROMPT_TOKENS + mean / 2) * _kept(shape)
-    return passes * mean * (HALF * count + cache) / (BANDWIDTH * DECODING)
+    moved = (HALF * count + cache) / (BANDWIDTH * DECODING)
+    return max(moved, 2 * count * at_once / (ARITHMETIC * MATRICES)) / at_once
+
+
+def _activations(shape: Architecture, config: RunConfig) -> int:
+    """Bytes of what an update keeps: the input of every layer, and one layer whole."""
+    one = 8 * shape.hidden_size + 3 * shape.intermediate_size
+    return config.optimizer.micro_tokens * (shape.layers * shape.hidden_size + one) * HALF
 
 
 def _kept(shape: Architecture) -> int:

@@ -57,7 +57,8 @@ class Line:
         completions: that these steps will generate.
         seconds: on one worker, for what is left; None where no cost is known.
         cost: what the time was reckoned with.
-        gpu: what one run of a published model would take on an accelerator.
+        gpu: what the runs that are left of a published model would take on accelerators, with the
+            model's labels in its first line.
     """
 
     model: str
@@ -94,11 +95,15 @@ def plan_study(study: Study, store: Path | None, measure: bool) -> list[Line]:
         if key not in costs:
             costs[key] = _known(store, members) or (_measured(members[0][1]) if measure else None)
         cost = costs[key]
-        extra = 0.0
-        if left and cost and model not in labelled:  # once per model: its labels and its baseline
+        extra, first = 0.0, bool(left) and model not in labelled
+        if first:  # once per model: its labels and its baseline
             labelled.add(model)
-            extra = cost.evaluation + _label_samples(left[0][1]) * cost.completion
-        lines.append(_line((model, variant), members, left, cost, extra))
+            if cost:
+                extra = cost.evaluation + _label_samples(left[0][1]) * cost.completion
+        line = _line((model, variant), members, left, cost, extra)
+        config = members[0][1]
+        gpu = reckon(config, 1 + _evaluations(config), len(left), labels=first)
+        lines.append(replace(line, gpu=gpu))
     return lines
 
 
@@ -116,9 +121,7 @@ def _line(
         evaluations = sum(_evaluations(c) for _, c in left)
         seconds = steps * cost.step + evaluations * cost.evaluation + START * len(left) + extra
     done = len(members) - len(left)
-    config = members[0][1]
-    gpu = reckon(config, 1 + _evaluations(config))
-    return Line(*head, len(members), done, steps, sum(per_step), seconds, cost, gpu)
+    return Line(*head, len(members), done, steps, sum(per_step), seconds, cost)
 
 
 def _finished(store: Path | None, name: str) -> bool:
