@@ -310,7 +310,7 @@ def test_studies_at_the_scale_of_the_paper_plan_without_their_models(path, capsy
     for config in study.runs.values():  # the paper's prompt of each model
         changed = config.variant in ("boxed", "nonsense")
         assert changed or config.template == PAPER_MODELS[config.model].template
-    assert main(["study", "plan", str(path), "--no-measure", "--json"]) == 0
+    assert main(["study", "plan", str(path), "--json"]) == 0
     lines = json.loads(capsys.readouterr().out)
     assert sum(line["runs"] for line in lines) == len(study.runs)
     assert all(line["gpu"]["hours"] > 0 and line["gpu"]["tokens"] > 1e6 for line in lines)

@@ -14,6 +14,7 @@ from rlvr_placebo.core.files import digest
 from rlvr_placebo.core.rundir import RunDirectory, claim
 from rlvr_placebo.evaluate.evaluate import evaluate
 from rlvr_placebo.labels.votes import LabelsConfig
+from rlvr_placebo.model.published import PAPER_MODELS
 from rlvr_placebo.study.gpu import Reckoned, reckon
 from rlvr_placebo.study.matrix import Study
 from rlvr_placebo.text.problems import load_problems
@@ -93,7 +94,8 @@ def plan_study(study: Study, store: Path | None, measure: bool) -> list[Line]:
         left = [(n, c) for n, c in members if not _finished(store, n)]
         key = _shape(members[0][1])
         if key not in costs:
-            costs[key] = _known(store, members) or (_measured(members[0][1]) if measure else None)
+            here = measure and model not in PAPER_MODELS  # those are reckoned, for accelerators
+            costs[key] = _known(store, members) or (_measured(members[0][1]) if here else None)
         cost = costs[key]
         extra, first = 0.0, bool(left) and model not in labelled
         if first:  # once per model: its labels and its baseline
