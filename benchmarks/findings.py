@@ -11,6 +11,7 @@ import json
 import math
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from typing import Any
 from markupsafe import Markup
 from pages import DOCS, ROOT, fill
 
+from rlvr_placebo.analysis.folder import StudyFolder, evaluation_seconds, laps_of
+from rlvr_placebo.claims.registry import CLAIMS
 from rlvr_placebo.report.drawing import alone
 from rlvr_placebo.report.findings import draw_drift, draw_effects, draw_ends, spell
 
@@ -28,7 +31,9 @@ def main() -> None:
     ask.add_argument("claims", type=Path)
     ask.add_argument("clipping", type=Path, nargs="?")
     asked = ask.parse_args()
-    claims = json.loads((asked.claims / "claims.json").read_text(encoding="utf-8"))["claims"]
+    document = json.loads((asked.claims / "claims.json").read_text(encoding="utf-8"))
+    claims = document["claims"]
+    fill(DOCS / "findings.md", "totals", totals(document, asked.claims))
     fill(DOCS / "findings.md", "claims", effects_table(claims))
     fill(ROOT / "README.md", "findings", claims_table(claims))
     draw("findings-claims.svg", draw_effects(claims))
@@ -46,6 +51,32 @@ def draw(name: str, drawing: Markup) -> None:
     (DOCS / name).write_text(alone(drawing), encoding="utf-8")
 
 
+def totals(document: Mapping[str, Any], folder: Path) -> str:
+    """How many claims came out how, what they took, and what goes together."""
+    claims = document["claims"]
+    counts = Counter(claim["finding"] for claim in claims)
+    said = [", ".join(f"{times} {finding}" for finding, times in counts.most_common())]
+    said[0] = f"{len(claims)} of {len(CLAIMS)} claims: {said[0]}."
+    if document["waiting"]:
+        said.append(f"Not run to their ends: {', '.join(document['waiting'])}.")
+    study = StudyFolder.open(folder)
+    runs = study.finished_runs()
+    seconds = sum(sum(lap.total for lap in laps_of(run)) + sum(evaluation_seconds(run))
+                  for run in runs)  # fmt: skip
+    said.append(f"{len(runs)} runs, {seconds / 120:.0f} minutes of two cores (steps and "
+                "evaluations; varieties to build, labels and starting come on top).")  # fmt: skip
+    marks = document["signatures"]
+    own = ", ".join(f"`{id}` {finding}" for id, finding in marks["by"].items())
+    said.append(f"Signatures that nobody calibrated: {marks['shown']} of {marks['of']} shown "
+                f"({own}).")  # fmt: skip
+    for one in document["code_and_accuracy"]:
+        low, high = one["interval"]
+        said.append(f"Over the {one['n']} runs of `{one['model']}`, {one['arms']} arms, changes of "
+                    f"code and of accuracy: r = {one['r']:.2f} [{low:.2f}, {high:.2f}] "
+                    "(95 %, arms drawn again).")  # fmt: skip
+    return "\n".join(f"- {line}" for line in said)
+
+
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
     """One row a claim."""
     rows = ["| claim | in the embedded lab |", "|---|---|"]
@@ -53,30 +84,39 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
         finding = claim["finding"]
         if finding.startswith("undecided"):
             finding += f" (detectable: {claim['detectable']:.1f} points)"
-        rows.append(f"| {claim['says']} | {finding} |")
+        rows.append(f"| `{claim['id']}`: {claim['says']} | {finding} |")
     return "\n".join(rows)
 
 
 def effects_table(claims: Sequence[Mapping[str, Any]]) -> str:
     """One row an effect."""
     rows = [
-        "| claim | effect | rule | points [90 %] | finding | detectable |",
-        "|---|---|---|---|---|---|",
+        "| claim | effect | rule | points [90 %] | finding | detectable | shows from | flat, % |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for claim in claims:
         for effect in claim["effects"]:
             rows.append(
                 f"| `{claim['id']}` ({claim['source']}) | {effect['effect']} | {effect['rule']} "
-                f"| {spell(effect)} | {effect['finding']} | {effect['detectable']:.1f} |"
+                f"| {spell(effect)} | {effect['finding']} | {effect['detectable']:.1f} "
+                f"| {effect['shows_from']:.1f} | {flat(effect)} |"
             )
     return "\n".join(rows)
 
 
+def flat(effect: Mapping[str, Any]) -> str:
+    """Share of groups without variance of rewards."""
+    return "–" if effect["flat"] is None else f"{100 * effect['flat']:.0f}"
+
+
 def laboratory(found: Mapping[str, Any]) -> str:
     """The decision, the drifts, the ends, and what was logged on the way."""
+    rows = [*twin_table(found["twin"]["sgd"]), ""]
     if not found["decision"]:
-        return "Not run to its end yet."
-    rows = [f"**{found['decision']}**: {found['rule']}.", ""]
+        return "\n".join(
+            [*rows, "Local drift and trajectories have not been run to their ends yet."]
+        )
+    rows += [f"**{found['decision']}**: {found['rule']}.", ""]
     rows += [
         "| log-odds a rollout, towards the likelier opening [90 %] "
         "| SGD | detectable | AdamW, fresh moments | detectable |",
@@ -94,9 +134,24 @@ def laboratory(found: Mapping[str, Any]) -> str:
         rows.append(f"| {name} | {' | '.join(cells)} |")
     rows.append(f"| a tenth of luck | {sgd['margin']:.4f} | | {adamw['margin']:.4f} | |")
     rows += ["", *by_dose(found["local"])]
+    rows += ["", "![Local drift beyond off, by dose](findings-drift.svg)"]
     for model, ends in found["trajectories"].items():
         rows += ["", *ends_table(model, ends), "", *logged(ends)]
+    rows += ["", "![Accuracy at the end of every run](findings-ends.svg)"]
     return "\n".join(rows)
+
+
+def twin_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The tabular twin: drift towards strategy A, by its share and by how often clips bind."""
+    cells = list(rows[0]["drift"])
+    table = [f"| twin: share of A, bound | {' | '.join(cells)} |", "|---" * (len(cells) + 1) + "|"]
+    for row in rows:
+        if row["share"] > 0.5:
+            own = [f"{row['drift'][c]['value']:+.4f} ± {row['drift'][c]['stderr']:.4f}"
+                   for c in cells]  # fmt: skip
+            bound = 100 * row["binding"]
+            table.append(f"| {row['share']:g}, {bound:.2g} % | {' | '.join(own)} |")
+    return table
 
 
 def by_dose(local: Sequence[Mapping[str, Any]]) -> list[str]:
