@@ -88,6 +88,33 @@ def random_model(architecture: Architecture, seed: int = 0) -> Decoder:
     return model
 
 
+SMALL = {"vocab_size": 640, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+LLAMA_LIKE = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+              "num_key_value_heads": 2, "intermediate_size": 80}  # fmt: skip
+FOREIGN = {
+    "gpt2": {"n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 256},
+    "gemma": {**LLAMA_LIKE, "head_dim": 12},
+    "phi3": {**LLAMA_LIKE, "max_position_embeddings": 256},
+    "qwen3_moe": {**LLAMA_LIKE, "head_dim": 12, "moe_intermediate_size": 32, "num_experts": 4,
+                  "num_experts_per_tok": 2},
+}  # fmt: skip
+
+
+def make_foreign(kind, folder, tokenizer, **more):
+    """A random checkpoint of another architecture, with the embedded families' tokenizer."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    generator = torch.Generator().manual_seed(0)
+    theirs = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **SMALL, **more))
+    for parameter in theirs.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.15, generator=generator)
+    theirs.save_pretrained(folder, max_shard_size="60KB")
+    for path in tokenizer.files:
+        (folder / path.name).write_bytes(path.read_bytes())
+    return theirs.eval()
+
+
 @pytest.fixture(params=sorted(ARCHITECTURES))
 def architecture(request) -> Architecture:
     return ARCHITECTURES[request.param]

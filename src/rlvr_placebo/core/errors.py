@@ -17,6 +17,10 @@ class BusyError(PlaceboError):
     """Another process is writing what was asked for; it may be free in a moment."""
 
 
+class UnsupportedError(PlaceboError):
+    """An architecture that our own decoder does not compute; ``transformers`` may."""
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Say which known name was probably meant.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rlvr_placebo.core.errors import PlaceboError, suggest
+from rlvr_placebo.core.errors import PlaceboError, UnsupportedError
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,12 @@ def from_hf(config: Mapping[str, Any], where: str) -> Architecture:
         where: its path, for messages.
 
     Raises:
-        PlaceboError: a model type or a feature that this decoder does not compute exactly.
+        UnsupportedError: a model type or a feature that this decoder does not compute exactly.
+        PlaceboError: an entry is missing or makes no sense.
     """
     kind = str(config.get("model_type"))
     if kind not in STYLES:
-        raise PlaceboError(
-            f"{where}: model type {kind!r} is not supported; {suggest(kind, STYLES)}"
-        )
+        raise UnsupportedError(f"{where}: model type {kind!r} is not one of {', '.join(STYLES)}")
     rope = _rope(config)
     if not isinstance(rope, Mapping):
         raise PlaceboError(f"{where}: the rotary settings are not an object")
@@ -217,4 +216,4 @@ def _refuse_unsupported(config: Mapping[str, Any], rope: Mapping[str, Any], wher
     }
     for feature, present in refused.items():
         if present:
-            raise PlaceboError(f"{where}: {feature} is not supported yet")
+            raise UnsupportedError(f"{where}: {feature} is not known to our decoder")

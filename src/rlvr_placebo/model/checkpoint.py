@@ -15,11 +15,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from rlvr_placebo.core.errors import PlaceboError, suggest
+from rlvr_placebo.core.errors import PlaceboError, UnsupportedError, suggest
 from rlvr_placebo.core.files import cache_folder, digest, file_digest, write_json
 from rlvr_placebo.core.hub import reachable
 from rlvr_placebo.model.architecture import Architecture, from_hf
 from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.foreign import Foreign, load_foreign, read_foreign
 from rlvr_placebo.text.tokenizer import Tokenizer
 
 WEIGHTS = "model.safetensors"
@@ -148,18 +149,30 @@ def read_architecture(folder: Path) -> Architecture:
     """The shape that a checkpoint's ``config.json`` describes.
 
     Raises:
-        PlaceboError: it is missing, broken, or of an unknown kind.
+        PlaceboError: it is missing, broken, or of a kind that nobody knows.
     """
-    return from_hf(_read_json(folder / "config.json"), str(folder / "config.json"))
+    document = _read_json(folder / "config.json")
+    try:
+        return from_hf(document, str(folder / "config.json"))
+    except UnsupportedError:
+        return read_foreign(folder)
 
 
 def load_model(folder: Path) -> Decoder:
     """Build the decoder of a checkpoint and load its weights as float32.
 
+    An architecture that is not ours goes through ``transformers``
+    (:mod:`rlvr_placebo.model.foreign`).
+
     Raises:
         PlaceboError: configuration or weights are missing, broken, or do not fit each other.
     """
-    architecture = read_architecture(folder)
+    document = _read_json(folder / "config.json")
+    weight_files(folder)
+    try:
+        architecture = from_hf(document, str(folder / "config.json"))
+    except UnsupportedError:
+        return load_foreign(folder)
     tensors: dict[str, torch.Tensor] = {}
     for path in weight_files(folder):
         tensors |= read_tensors(path)
@@ -262,9 +275,16 @@ def save(model: Decoder, tokenizer: Tokenizer, folder: Path) -> None:
     partial = Path(tempfile.mkdtemp(prefix=name, suffix=".partial", dir=folder.parent))
     try:
         partial.chmod(0o755)
-        tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-        save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
-        write_configuration(model.architecture, tokenizer.stops, partial)
+        if isinstance(model, Foreign):
+            model.theirs.save_pretrained(partial)
+            write_json(
+                partial / "generation_config.json",
+                {**_special(tokenizer.stops), "do_sample": False},
+            )
+        else:
+            tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+            save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
+            write_configuration(model.architecture, tokenizer.stops, partial)
         for path in tokenizer.files:
             shutil.copyfile(path, partial / path.name)
         _sync(partial)
@@ -280,10 +300,15 @@ def save(model: Decoder, tokenizer: Tokenizer, folder: Path) -> None:
 
 def write_configuration(a: Architecture, stops: tuple[int, ...], folder: Path) -> None:
     """Write ``config.json`` and ``generation_config.json``."""
-    eos = list(stops) if len(stops) > 1 else (stops[0] if stops else None)
-    special = {"eos_token_id": eos, "pad_token_id": stops[0] if stops else None}
+    special = _special(stops)
     write_json(folder / "config.json", {**a.to_hf(), **special})
     write_json(folder / "generation_config.json", {**special, "do_sample": False})
+
+
+def _special(stops: tuple[int, ...]) -> dict[str, Any]:
+    """The tokens that end a text, and the one that pads it."""
+    eos = list(stops) if len(stops) > 1 else (stops[0] if stops else None)
+    return {"eos_token_id": eos, "pad_token_id": stops[0] if stops else None}
 
 
 def _sync(folder: Path) -> None:
