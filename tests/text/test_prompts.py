@@ -41,6 +41,30 @@ def test_a_beginning_token_stands_once(shipped, tmp_path):
     assert tokens.count(0) == 1
 
 
+@pytest.mark.parametrize("asked", [None, False])
+def test_a_beginning_token_that_the_tokenizer_itself_puts_first(asked, shipped, tmp_path):
+    """As Llama 3 does; an explicit no is heeded."""
+    for path in shipped.tokenizer.files:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    document = json.loads((tmp_path / "tokenizer.json").read_text())
+    document["post_processor"] = {
+        "type": "TemplateProcessing", "pair": [],
+        "single": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}},
+                   {"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {"<|endoftext|>": {"id": "<|endoftext|>", "ids": [0],
+                                             "tokens": ["<|endoftext|>"]}},
+    }  # fmt: skip
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    if asked is not None:
+        declared = json.loads((tmp_path / "tokenizer_config.json").read_text())
+        declared |= {"bos_token": "<|endoftext|>", "add_bos_token": asked}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(declared))
+    tokenizer = Tokenizer(tmp_path, [0])
+    ids = tokenizer.prompt("Ada has 12 pens.")
+    assert tokenizer.bos == (0 if asked is None else None)
+    assert ids == (*((0,) if asked is None else ()), *tokenizer.encode("Ada has 12 pens."))
+
+
 def test_a_broken_tokenizer_is_named(tmp_path, shipped):
     with pytest.raises(PlaceboError, match=r"has no tokenizer\.json"):
         Tokenizer(tmp_path, [0])

@@ -174,7 +174,10 @@ class Decoder(nn.Module):
 
     Attributes:
         checkpointing: keep only what enters each layer; compute the rest again for the gradient.
+        remark: what a user should know of how it is computed.
     """
+
+    remark = ""
 
     def __init__(self, architecture: Architecture) -> None:
         """Build with uninitialised weights; load a checkpoint or call :func:`initialise`."""

@@ -43,6 +43,10 @@ class Foreign(Decoder):
         self.theirs = theirs
         self.architecture = architecture
         self.checkpointing = False
+        self.remark = (
+            f"models of type {architecture.model_type!r} go through transformers' own forward "
+            "pass, which is slower than ours"
+        )
 
     def forward(
         self, tokens_BT: Tensor, positions_BT: Tensor, attend: Attend = causal_attention
@@ -87,7 +91,9 @@ def load_foreign(folder: Path) -> Foreign:
             makes of its weights.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     architecture = read_foreign(folder)
     _register()
     loader: Any = AutoModelForCausalLM  # whose types do not say what output_loading_info returns

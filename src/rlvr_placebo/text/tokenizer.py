@@ -115,15 +115,25 @@ class Tokenizer:
             raise PlaceboError(f"{path}: does not give back the text it encodes; wrong tokenizer?")
 
     def _declared_bos(self, folder: Path, declared: Mapping[str, Any]) -> int | None:
-        """Id of the beginning-of-text token, where the checkpoint asks for one."""
+        """Id of the beginning-of-text token, where the checkpoint asks for one.
+
+        It asks by ``add_bos_token``, or (as Llama 3 does) by what ``tokenizer.json`` puts first.
+        """
         if not declared.get("bos_token") or not declared.get("add_bos_token"):
-            return None
+            return self._put_first() if declared.get("add_bos_token") is None else None
         token = _text_of(declared["bos_token"])
         number = self._fast.token_to_id(token) if token else None
         if number is None:
             path = folder / "tokenizer_config.json"
             raise PlaceboError(f"{path}: bos_token {token!r} is not in the vocabulary")
         return number
+
+    def _put_first(self) -> int | None:
+        """The one special token that ``tokenizer.json`` itself puts before a text."""
+        plain, whole = (
+            self._fast.encode(_PROBE, add_special_tokens=special).ids for special in (False, True)
+        )
+        return whole[0] if whole[1 : len(plain) + 1] == plain else None
 
     @property
     def size(self) -> int:

@@ -45,6 +45,8 @@ def evaluate_model(
     """
     check_evaluation(how)
     checkpoint = load(model)
+    if checkpoint.model.remark:
+        watch.warn(checkpoint.model.remark)
     benchmarks = make_benchmarks(how, get_template(template), checkpoint.tokenizer)
     positions = checkpoint.model.architecture.max_positions
     for benchmark in benchmarks:

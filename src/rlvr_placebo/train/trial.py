@@ -229,6 +229,7 @@ def prepare(config: RunConfig) -> Trial:
         prompts=found.prompts,
         stops=found.stops,
         warnings=(
+            *filter(None, [model.remark]),
             *static_warnings(config, found.contents["trains_on_test"], duplicates(found)),
             *sizes(found, config.pool),
         ),
