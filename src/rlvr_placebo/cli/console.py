@@ -7,7 +7,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 
 class ForgivingConsole(Console):
@@ -35,3 +38,14 @@ def percent(estimate: Mapping[str, Any]) -> str:
         return "–"
     error = estimate["stderr"]
     return f"{100 * estimate['value']:.1f}±" + ("?" if error is None else f"{100 * error:.1f}")
+
+
+def plain_table(title: str) -> Table:
+    """A plain table that fits 80 columns."""
+    return Table(
+        title=Text(title),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )

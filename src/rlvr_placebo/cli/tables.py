@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rlvr_placebo.analysis.folder import MARKER, StudyFolder
-from rlvr_placebo.cli.console import duration, for_tables, percent
+from rlvr_placebo.cli.console import duration, for_tables, percent, plain_table
 from rlvr_placebo.core.files import write_json
 from rlvr_placebo.core.rundir import RunDirectory
 
@@ -49,7 +48,7 @@ def print_gains(runs: Sequence[RunDirectory], out: Path) -> None:
 
 def _gain_table(title: str, entries: Sequence[Mapping[str, Any]]) -> Table:
     """The arms of one model on one benchmark; ``code`` is its share before and after training."""
-    table = _table(title)
+    table = plain_table(title)
     table.add_column("reward", overflow="fold", max_width=28)
     for name in ("T", "base", "final", "gain", "±", "code", "after", "n", "seeds"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -66,17 +65,6 @@ def _gain_table(title: str, entries: Sequence[Mapping[str, Any]]) -> Table:
             str(len(e["seeds"])),
         )
     return table
-
-
-def _table(title: str) -> Table:
-    """A plain table that fits 80 columns."""
-    return Table(
-        title=Text(title),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
 
 
 def _number(value: float | None, form: str) -> str:
@@ -96,7 +84,7 @@ SUMMARY: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
 def print_summary(model: str, summary: Sequence[Mapping[str, Any]], out: Path) -> None:
     """Print what one evaluation found."""
     console = for_tables()
-    table = _table(f"{model}, per cent")
+    table = plain_table(f"{model}, per cent")
     table.add_column("benchmark", overflow="fold", max_width=12)
     table.add_column("T", no_wrap=True)
     for name in (*SUMMARY, "n"):
@@ -124,7 +112,7 @@ def print_probe(found: Mapping[str, Any], out: Path, as_json: bool) -> None:
         print(json.dumps(found, indent=2))
         return
     one, clean = found["benchmark"], found["clean"]
-    table = _table(f"{found['model']}: how it goes on when it is shown part of a problem")
+    table = plain_table(f"{found['model']}: how it goes on when it is shown part of a problem")
     table.add_column("shown", justify="right", no_wrap=True)
     table.add_column("measure", overflow="fold", max_width=14)
     for name in (one, f"{clean} (clean)", "difference"):
@@ -156,7 +144,7 @@ def _within(measure: str, entry: Mapping[str, Any]) -> str:
 
 def print_prompts(found: Mapping[str, Any], out: Path) -> None:
     """Print every template and temperature on the half to choose by and on the other."""
-    table = _table(f"{found['model']} on {found['benchmark']}: accuracy, per cent")
+    table = plain_table(f"{found['model']} on {found['benchmark']}: accuracy, per cent")
     table.add_column("template", overflow="fold", max_width=24)
     for name in ("T", "to choose by", "to score"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -174,7 +162,7 @@ def print_prompts(found: Mapping[str, Any], out: Path) -> None:
 
 def print_bench(entries: Sequence[Mapping[str, Any]]) -> None:
     """Print medians of both sides, the ratio, and how near the floor is."""
-    table = _table("seconds, medians")
+    table = plain_table("seconds, medians")
     table.add_column("what", overflow="fold", max_width=28)
     for name in ("ours", "peer", "ratio", "of the floor", "spread", "MB", "peer MB"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -199,7 +187,7 @@ def print_check(results: Sequence[Mapping[str, Any]], as_json: bool) -> None:
         return
     console = for_tables()
     for result in results:
-        table = _table(f"{result['model']} on {result['problems']}")
+        table = plain_table(f"{result['model']} on {result['problems']}")
         for name in ("figure", "target", "measured", "±", "n", ""):
             table.add_column(name, justify="left" if name == "figure" else "right")
         for f in result["figures"]:
@@ -221,7 +209,7 @@ def print_status(folder: StudyFolder, as_json: bool) -> None:
         print(json.dumps([dataclasses.asdict(run) for run in runs], indent=2))
         return
     console = for_tables(100)
-    table = _table(f"{folder.document['name']}, {folder.path}")
+    table = plain_table(f"{folder.document['name']}, {folder.path}")
     for name in ("run", "state", "steps", "s/step"):
         table.add_column(name, justify="left" if name in ("run", "state") else "right")
     for run in runs:
@@ -248,7 +236,7 @@ def print_plan(lines: Sequence[Any], workers: int, as_json: bool) -> None:
         print(json.dumps([dataclasses.asdict(line) for line in lines], indent=2))
         return
     console = for_tables(100)
-    table = _table("what is left")
+    table = plain_table("what is left")
     for name in ("model", "variant", "runs", "done", "steps", "completions", "s/step", "time"):
         table.add_column(name, justify="left" if name in ("model", "variant") else "right")
     for line in lines:
@@ -273,7 +261,7 @@ def _print_gpu(lines: Sequence[Any], console: Console) -> None:
     known = [line for line in lines if line.gpu]
     if not known:
         return
-    table = _table("on GPUs of 80 GB, reckoned from shapes")
+    table = plain_table("on GPUs of 80 GB, reckoned from shapes")
     for name in ("model", "variant", "tokens", "GPU hours", "GB", "GPUs at least"):
         table.add_column(name, justify="left" if name in ("model", "variant") else "right")
     for line in known:

@@ -9,7 +9,9 @@ what enters each layer and compute the rest again; logits are held in chunks of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from rlvr_placebo.learner.learner import OptimizerConfig
 from rlvr_placebo.model.architecture import Architecture
 from rlvr_placebo.model.published import PAPER_MODELS, parameters
 from rlvr_placebo.train.config import RunConfig
@@ -69,8 +71,37 @@ def reckon(
     read = PROMPT_TOKENS * written / mean / config.rollout.samples
     seconds += 2 * count * read / (ARITHMETIC * MATRICES)
     cache = min(rows, config.rollout.max_rows) * (PROMPT_TOKENS + mean) * _kept(shape)
-    memory = count * (HALF + MASTER) + max(cache, _activations(shape, config))
+    work = max(cache, _activations(shape, config.optimizer.micro_tokens))
+    memory = count * (HALF + MASTER) + work
     return Reckoned(written, seconds / 3600, int(memory), -(-int(memory) // int(MEMORY)))
+
+
+ADAPTER = 0.02  # of the parameters, in adapters of rank 64 on every matrix: a generous share
+ROWS, TOKENS = 64, 1024  # in the cache
+
+
+def memory_of() -> list[dict[str, Any]]:
+    """The paper's models with the bytes that evaluation, LoRA and full training take in bf16.
+
+    Weights, a cache of 64 rows of 1,024 tokens, and in training what the optimizer and an update
+    of 16,384 tokens keep (activations are computed again).
+    """
+    rows = []
+    for name, model in PAPER_MODELS.items():
+        count = parameters(model.shape)
+        weights, cache = HALF * count, ROWS * TOKENS * _kept(model.shape)
+        work = max(cache, _activations(model.shape, OptimizerConfig().micro_tokens))
+        rows.append(
+            {
+                "model": name,
+                "parameters": count,
+                "template": model.template,
+                "evaluation": weights + cache,
+                "lora": weights + int(ADAPTER * count) * (HALF + MASTER) + work,
+                "full": weights + MASTER * count + work,
+            }
+        )
+    return rows
 
 
 def _decoding(shape: Architecture, count: int, rows: int, mean: int) -> float:
@@ -82,10 +113,10 @@ def _decoding(shape: Architecture, count: int, rows: int, mean: int) -> float:
     return max(moved, 2 * count * at_once / (ARITHMETIC * MATRICES)) / at_once
 
 
-def _activations(shape: Architecture, config: RunConfig) -> int:
+def _activations(shape: Architecture, tokens: int) -> int:
     """Bytes of what an update keeps: the input of every layer, and one layer whole."""
     one = 8 * shape.hidden_size + 3 * shape.intermediate_size
-    return config.optimizer.micro_tokens * (shape.layers * shape.hidden_size + one) * HALF
+    return tokens * (shape.layers * shape.hidden_size + one) * HALF
 
 
 def _kept(shape: Architecture) -> int:
