@@ -57,6 +57,20 @@ def test_what_cannot_be_computed_is_refused_in_a_line(kind, more, message, tmp_p
         load(str(tmp_path / "m"))
 
 
+def test_features_that_our_decoder_lacks_are_theirs(tmp_path, shipped):
+    """Another activation, another way of stretching positions."""
+    yarn = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0,
+            "original_max_position_embeddings": 128}  # fmt: skip
+    for number, more in enumerate(({"hidden_act": "gelu"}, {"rope_parameters": yarn})):
+        theirs = make_foreign("llama", tmp_path / f"{number}", shipped.tokenizer, **LLAMA_LIKE,
+                              **more)  # fmt: skip
+        model = load(str(tmp_path / f"{number}")).model
+        assert isinstance(model, Foreign)
+        with torch.no_grad():
+            wanted = theirs(ids()).logits
+            torch.testing.assert_close(our_logits(model, ids()), wanted, atol=1e-4, rtol=0)
+
+
 def test_a_window_limits_positions(tmp_path, shipped):
     """Within the window nothing slides."""
     make_foreign("mistral", tmp_path / "m", shipped.tokenizer, **LLAMA_LIKE, sliding_window=64)

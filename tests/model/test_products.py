@@ -81,7 +81,8 @@ def test_a_row_is_the_same_beside_any_others(library, inner, outer):
 def test_joined_maps_are_the_maps(library):
     for biased in (True, False):
         parts = [products.Linear(64, size, bias=biased) for size in (32, 16, 48)]
-        joined, x = products.Joined(*parts), torch.randn(40, 64)
+        owner = torch.nn.ModuleDict(dict(zip("abc", parts, strict=True)))
+        joined, x = products.Joined(owner, *"abc"), torch.randn(40, 64)
         with torch.no_grad():
             wanted = [part(x) for part in parts]
             joined.hold()

@@ -72,7 +72,7 @@ KILLS[kill]()
 settings = parse_settings([
     "steps=4", "problems=4", "rollout.samples=4", "minibatches=2", "checkpoint_every=2",
     "evaluation.every=2", "evaluation.samples=1", "evaluation.max_tokens=60",
-    "learning_rate=1e-3", "seed=3", "kl=0.01", "benchmarks=" + benchmark,
+    "learning_rate=1e-3", "seed=3", "kl=0.01", "benchmarks=" + benchmark, *sys.argv[5:],
 ])
 loop.run(make_config("pocket/code-prior", reward, "pocket", settings), Path(out), resume=True)
 """
@@ -89,8 +89,8 @@ def benchmark(tmp_path_factory):
     return path
 
 
-def start(out: Path, benchmark: Path, kill: str = "", reward: str = "ground_truth") -> int:
-    command = [sys.executable, "-c", RUN, str(out), str(benchmark), kill, reward]
+def start(out: Path, benchmark: Path, kill="", reward="ground_truth", *more: str) -> int:
+    command = [sys.executable, "-c", RUN, str(out), str(benchmark), kill, reward, *more]
     return subprocess.run(command, check=False, capture_output=True, timeout=120).returncode
 
 
@@ -146,6 +146,23 @@ def test_killed_and_resumed_is_uninterrupted(uninterrupted, benchmark, tmp_path,
     assert (out / "result.json").exists() == (kill == "after the result")
     assert start(out, benchmark) == 0
     assert contents(out) == contents(uninterrupted)
+
+
+def test_adapters_killed_and_resumed_are_uninterrupted(uninterrupted, benchmark, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    lora = ("ground_truth", "lora.rank=4")
+    assert start(one, benchmark, "", *lora) == 0
+    assert start(other, benchmark, "between updates late", *lora) == -signal.SIGKILL
+    assert start(other, benchmark, "", *lora) == 0
+    assert contents(one) == contents(other)
+    step = "checkpoints/checkpoint-4"
+    assert not (one / step / "model.safetensors").exists()
+    whole = (uninterrupted / step / "model.safetensors").stat().st_size
+    assert (one / step / "adapter_model.safetensors").stat().st_size < whole / 2
+    first, last = ((one / f"evaluations/step-{step:06d}.parquet").read_bytes() for step in (0, 4))
+    assert first != last
+    assert open_run(one).config["lora"] == {"rank": 4, "alpha": 32.0}
+    assert "lora" not in open_run(uninterrupted).config
 
 
 def test_a_finished_run_is_left_alone(uninterrupted, benchmark):

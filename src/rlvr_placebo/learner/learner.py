@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.learner.batch import Batch
@@ -59,6 +59,7 @@ class Learner:
 
     Attributes:
         model: trained in place.
+        trained: its parameters that are trained, by name.
         updates_done: optimizer steps since the start of the run.
     """
 
@@ -87,7 +88,8 @@ class Learner:
         self.max_tokens = max_tokens
         self.updates_done = 0
         self.reference = copy.deepcopy(model).requires_grad_(False) if loss.kl != 0 else None
-        self.optimizer = _make_optimizer(model, optimizer)
+        self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.optimizer = _make_optimizer(list(self.trained.values()), optimizer)
 
     def step(self, batch: Batch, rng: np.random.Generator) -> dict[str, float]:
         """Make all updates of one step.
@@ -126,7 +128,7 @@ class Learner:
         """
         divisor = denominator(minibatch.mask_BC, self.loss_config.aggregation, self.max_tokens)
         sums: dict[str, float] = {"loss": 0.0, "scored": 0.0}
-        for parameter in self.model.parameters():
+        for parameter in self.trained.values():
             parameter.grad = None
         flat = minibatch.advantages_B == 0 if self.reference is None else None
         teaches = flat is None or not bool(flat.all())
@@ -142,7 +144,7 @@ class Learner:
                 if teaches:
                     loss.backward()
                 _merge(sums, {"loss": loss.detach(), **found})
-        for parameter in self.model.parameters():  # an update without gradient is an update
+        for parameter in self.trained.values():  # an update without gradient is an update
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         sums["tokens"] = float(minibatch.mask_BC.sum())
@@ -174,11 +176,11 @@ class Learner:
     def _clip_gradient(self) -> float:
         """Scale the gradient down to the largest allowed norm; returns its norm before."""
         limit = self.config.max_grad_norm or math.inf
-        return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        return float(torch.nn.utils.clip_grad_norm_(self.trained.values(), limit))
 
     def _randomise(self, rng: np.random.Generator) -> None:
         """Put normal numbers in the place of every parameter's gradient, scaled to its norm."""
-        for parameter in self.model.parameters():
+        for parameter in self.trained.values():
             assert parameter.grad is not None
             drawn = torch.from_numpy(rng.standard_normal(parameter.shape, dtype=np.float32))
             drawn = drawn.to(parameter.grad)
@@ -187,19 +189,20 @@ class Learner:
     # ---- what a resumed run goes on from -------------------------------------------------------
 
     def state(self) -> dict[str, Tensor]:
-        """Weights and optimizer moments by name, for :meth:`load_state`.
+        """Trained weights and optimizer moments by name, for :meth:`load_state`.
 
-        The reference model is not among them: it is the untrained model, which a resumed run loads.
+        What is not trained is not among them (frozen weights, the reference model): a resumed run
+        loads it.
         """
-        tensors = {f"weight/{n}": p.detach() for n, p in self.model.named_parameters()}
-        for name, parameter in self.model.named_parameters():
+        tensors = {f"weight/{n}": p.detach() for n, p in self.trained.items()}
+        for name, parameter in self.trained.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
         return tensors | {"updates_done": torch.tensor(self.updates_done)}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up the state that :meth:`state` returned."""
-        parameters = dict(self.model.named_parameters())
+        parameters = self.trained
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(tensors[f"weight/{name}"])
@@ -210,8 +213,9 @@ class Learner:
         self.updates_done = int(tensors["updates_done"])
 
 
-def _make_optimizer(model: Decoder, config: OptimizerConfig) -> torch.optim.Optimizer:
-    parameters = list(model.parameters())
+def _make_optimizer(
+    parameters: list[nn.Parameter], config: OptimizerConfig
+) -> torch.optim.Optimizer:
     if config.name == "sgd":
         return torch.optim.SGD(
             parameters, lr=config.learning_rate, weight_decay=config.weight_decay

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from rlvr_placebo.core.errors import PlaceboError, UnsupportedError, suggest
 from rlvr_placebo.core.files import cache_folder, digest, file_digest, write_json
 from rlvr_placebo.core.hub import reachable
+from rlvr_placebo.model import adapter
 from rlvr_placebo.model.architecture import Architecture, from_hf
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.model.foreign import Foreign, load_foreign, read_foreign
@@ -69,7 +70,7 @@ def locate(name: str) -> Path:
         raise PlaceboError(f"unknown model {name[:40]!r}; {suggest(name[:40], families)}")
     path = Path(name)
     if path.is_dir():
-        if not (path / "config.json").exists():
+        if not any((path / kind).exists() for kind in ("config.json", adapter.CONFIG)):
             raise PlaceboError(f"model {name!r}: the folder holds no config.json")
         return path
     if path.exists():
@@ -98,6 +99,21 @@ def _from_hub(name: str) -> Path:
             f"model {name!r}: neither a local folder, nor one of {', '.join(shipped_families())}, "
             f"nor fetched from the hub ({reason})"
         ) from None
+
+
+def base_of(folder: Path) -> Path | None:
+    """The checkpoint that an adapter belongs to; None where a folder holds a whole model.
+
+    Raises:
+        PlaceboError: it cannot be found.
+    """
+    if (folder / "config.json").exists():
+        return None
+    path = folder / adapter.CONFIG
+    base = _read_json(path).get("base_model_name_or_path")
+    if not isinstance(base, str):
+        raise PlaceboError(f"{path}: names no base_model_name_or_path")
+    return locate(base)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -151,6 +167,7 @@ def read_architecture(folder: Path) -> Architecture:
     Raises:
         PlaceboError: it is missing, broken, or of a kind that nobody knows.
     """
+    folder = base_of(folder) or folder
     document = _read_json(folder / "config.json")
     try:
         return from_hf(document, str(folder / "config.json"))
@@ -159,7 +176,7 @@ def read_architecture(folder: Path) -> Architecture:
 
 
 def load_model(folder: Path) -> Decoder:
-    """Build the decoder of a checkpoint and load its weights as float32.
+    """Build the decoder of a checkpoint and load its weights as float32; an adapter's are added.
 
     An architecture that is not ours goes through ``transformers``
     (:mod:`rlvr_placebo.model.foreign`).
@@ -167,6 +184,10 @@ def load_model(folder: Path) -> Decoder:
     Raises:
         PlaceboError: configuration or weights are missing, broken, or do not fit each other.
     """
+    if base := base_of(folder):
+        model = load_model(base)
+        adapter.merge_adapter(model, folder, read_tensors(folder / adapter.WEIGHTS))
+        return model
     document = _read_json(folder / "config.json")
     weight_files(folder)
     try:
@@ -247,24 +268,37 @@ def load(name: str) -> Checkpoint:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Load the tokenizer of a checkpoint, with the stop tokens it declares."""
+    """Load the tokenizer of a checkpoint, with the stop tokens it declares.
+
+    An adapter without a tokenizer of its own has that of its model.
+    """
+    if not (folder / "tokenizer.json").exists():
+        folder = base_of(folder) or folder if (folder / adapter.CONFIG).exists() else folder
     return Tokenizer(folder, stop_tokens(folder))
 
 
 def digest_of(folder: Path, tokenizer: Tokenizer) -> str:
     """Hash of everything in a checkpoint that decides what it generates."""
-    paths = [*weight_files(folder), folder / "config.json", *tokenizer.files]
-    files = {p.relative_to(folder).as_posix(): file_digest(p) for p in paths}
+    base = base_of(folder)
+    own = [folder / adapter.WEIGHTS, folder / adapter.CONFIG] if base else None
+    paths = own or [*weight_files(folder), folder / "config.json"]
+    every = {os.path.relpath(p, folder): p for p in (*paths, *tokenizer.files)}
+    files = {
+        (p.name if name.startswith("..") else name): file_digest(p) for name, p in every.items()
+    }
+    if base:
+        files["base"] = digest_of(base, load_tokenizer(base))
     return digest({**files, "stops": list(tokenizer.stops)})
 
 
-def save(model: Decoder, tokenizer: Tokenizer, folder: Path) -> None:
+def save(model: Decoder, tokenizer: Tokenizer, folder: Path, base: str = "") -> None:
     """Write a checkpoint that ``transformers`` loads, atomically: the folder appears complete.
 
     Args:
         model: the decoder; written as float32 under Hugging Face names, unfused.
         tokenizer: its files are copied as they are.
         folder: must not exist, or be empty.
+        base: name or folder of the model whose adapters are to be written, and nothing else.
 
     Raises:
         PlaceboError: the folder holds something.
@@ -275,7 +309,11 @@ def save(model: Decoder, tokenizer: Tokenizer, folder: Path) -> None:
     partial = Path(tempfile.mkdtemp(prefix=name, suffix=".partial", dir=folder.parent))
     try:
         partial.chmod(0o755)
-        if isinstance(model, Foreign):
+        if base:
+            adapter.save_adapter(model, str(Path(base).resolve()) if Path(base).is_dir() else base,
+                                 partial)  # fmt: skip
+            write_json(partial / "generation_config.json", _special(tokenizer.stops))
+        elif isinstance(model, Foreign):
             model.theirs.save_pretrained(partial)
             write_json(
                 partial / "generation_config.json",

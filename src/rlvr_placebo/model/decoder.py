@@ -90,7 +90,7 @@ class Attention(nn.Module):
         self.k_proj = Linear(a.hidden_size, keys, bias=a.qkv_bias)
         self.v_proj = Linear(a.hidden_size, keys, bias=a.qkv_bias)
         self.o_proj = Linear(queries, a.hidden_size, bias=a.out_bias)
-        self.joined = Joined(self.q_proj, self.k_proj, self.v_proj)
+        self.joined = Joined(self, "q_proj", "k_proj", "v_proj")
         self.norm_by_head = a.style.qk_norm == "head"
         if a.style.qk_norm:
             sizes = (a.head_dim, a.head_dim) if self.norm_by_head else (queries, keys)
@@ -124,7 +124,7 @@ class MLP(nn.Module):
         self.gate_proj = Linear(a.hidden_size, a.intermediate_size, bias=False)
         self.up_proj = Linear(a.hidden_size, a.intermediate_size, bias=False)
         self.down_proj = Linear(a.intermediate_size, a.hidden_size, bias=False)
-        self.joined = Joined(self.gate_proj, self.up_proj)
+        self.joined = Joined(self, "gate_proj", "up_proj")
 
     def forward(self, x: Tensor) -> Tensor:
         """``down(silu(gate(x)) · up(x))``."""

@@ -91,9 +91,10 @@ def load_foreign(folder: Path) -> Foreign:
             makes of its weights.
     """
     from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     disable_progress_bar()
+    set_verbosity_error()  # what it would print at length is said in a line below
     architecture = read_foreign(folder)
     _register()
     loader: Any = AutoModelForCausalLM  # whose types do not say what output_loading_info returns
@@ -106,6 +107,9 @@ def load_foreign(folder: Path) -> Foreign:
     for kind in ("missing_keys", "mismatched_keys"):
         if names := sorted(map(str, found[kind])):
             raise PlaceboError(f"{folder}: {kind.replace('_', ' ')} in the weights: {names[0]}")
+    for name, parameter in theirs.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise PlaceboError(f"{folder}: {name} holds values that are not finite numbers")
     theirs.eval()
     model = Foreign(theirs, architecture)
     _check(model, folder)

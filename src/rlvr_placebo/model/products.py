@@ -128,28 +128,34 @@ class Linear(nn.Linear):
 
 
 class Joined:
-    """Several linear maps of one input. Example: ``gate, up = Joined(gate_proj, up_proj)(x)``.
+    """Several linear maps of one input.
+
+    Example: ``gate, up = Joined(self, "gate_proj", "up_proj")(x)``.
 
     Between :meth:`hold` and :meth:`release`, while the weights stand still, they are one product.
     """
 
-    def __init__(self, *parts: nn.Linear) -> None:
-        """Join ``parts``, all with a bias or none; they keep their parameters."""
-        self._parts = parts
-        self._sizes = [part.out_features for part in parts]
+    def __init__(self, owner: nn.Module, *names: str) -> None:
+        """Join parts of ``owner``, all with a bias or none; they keep their parameters."""
+        self._owner, self._names = owner, names
         self._held: tuple[Tensor, Tensor | None] | None = None
+        self._sizes: list[int] = []
 
     def __call__(self, x: Tensor) -> Sequence[Tensor]:
         """What each part makes of ``x``."""
         if self._held is None or torch.is_grad_enabled():  # copies take no gradient
-            return [part(x) for part in self._parts]
+            return [getattr(self._owner, name)(x) for name in self._names]
         return linear(x, *self._held).split(self._sizes, -1)
 
     def hold(self) -> None:
         """Put the matrices together; until :meth:`release` they must not change."""
+        parts = [getattr(self._owner, name) for name in self._names]
+        if not all(type(part) is Linear for part in parts):  # adapters stand beside them
+            return
         with torch.no_grad():
-            weight = torch.cat([part.weight for part in self._parts])
-            biases = tuple(part.bias for part in self._parts if part.bias is not None)
+            weight = torch.cat([part.weight for part in parts])
+            biases = tuple(part.bias for part in parts if part.bias is not None)
+            self._sizes = [part.out_features for part in parts]
             self._held = weight, torch.cat(biases) if biases else None
 
     def release(self) -> None:

@@ -13,6 +13,7 @@ from rlvr_placebo.labels.votes import MOST, LabelsConfig
 from rlvr_placebo.learner.advantages import ADVANTAGES
 from rlvr_placebo.learner.learner import OPTIMIZERS, OptimizerConfig
 from rlvr_placebo.learner.losses import AGGREGATIONS, RATIOS, LossConfig
+from rlvr_placebo.model.adapter import LoraConfig
 from rlvr_placebo.rewards.registry import BENCHMARK
 from rlvr_placebo.rewards.spec import Spec, build, describe, needs_votes
 from rlvr_placebo.text.templates import get_template
@@ -66,10 +67,15 @@ class RunConfig:
     """How the loss becomes updates."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """What is measured before, during and after."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Adapters instead of all weights."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Nested dicts and lists, ready for JSON."""
-        return {**_plain(dataclasses.asdict(self)), "reward": self.reward}
+        """Nested dicts and lists, ready for JSON; without what is switched off."""
+        document = {**_plain(dataclasses.asdict(self)), "reward": self.reward}
+        if not self.lora.rank:
+            del document["lora"]
+        return document
 
 
 # Settings that belong together, by name. `paper` is arXiv 2506.10947's; `pocket` suits the embedded
@@ -119,7 +125,7 @@ def check(config: RunConfig) -> None:
             raise PlaceboError(f"setting {key}: unknown value {values[key]!r}; {hint}")
     for keys_, low, high in _RANGES:
         for key in keys_:
-            value = values[key]
+            value = values.get(key)
             if value is not None and not low <= value <= high:
                 shown = str(value)[:20]
                 raise PlaceboError(f"setting {key}: {shown} must lie in [{low:g}, {high:g}]")
@@ -176,5 +182,7 @@ _RANGES: tuple[tuple[tuple[str, ...], float, float], ...] = (
     (("loss.clip_high", "loss.kl", "optimizer.weight_decay"), 0, _LARGE),
     (("optimizer.learning_rate", "optimizer.max_grad_norm"), 0, _LARGE),
     (("optimizer.beta1", "optimizer.beta2"), 0, 0.999999),
+    (("lora.rank",), 0, 4096),
+    (("lora.alpha",), 1e-6, _LARGE),
     (("optimizer.minibatches", "optimizer.epochs", "optimizer.micro_tokens"), 1, _LARGE),
 )

@@ -126,9 +126,10 @@ def keep(trial: Trial, directory: RunDirectory, step: int, watch: Watch) -> None
 
 
 def save_checkpoint(trial: Trial, directory: RunDirectory, step: int) -> None:
-    """Write the model as a Hugging Face checkpoint."""
+    """Write the model, or its adapters, as a Hugging Face checkpoint."""
     folder = directory.path / "checkpoints" / f"checkpoint-{step}"
-    save(trial.learner.model, trial.checkpoint.tokenizer, folder)
+    base = trial.config.model if trial.config.lora.rank else ""
+    save(trial.learner.model, trial.checkpoint.tokenizer, folder, base)
 
 
 class _Clock:

@@ -48,18 +48,20 @@ class Needs:
 
 
 def needs(
-    config: RunConfig, a: Architecture, parameters: int, prompts: Sequence[Sequence[int]]
-) -> Needs:
+    config: RunConfig, a: Architecture, parameters: tuple[int, int],
+    prompts: Sequence[Sequence[int]],
+) -> Needs:  # fmt: skip
     """Estimate what a run needs.
 
     Args:
         config: the run.
         a: its model.
-        parameters: how many the model has.
+        parameters: how many the model has, and how many of them are trained.
         prompts: token ids of all that it may be asked.
     """
     moments = 2 if config.optimizer.name == "adamw" else 0
-    copies = 2 + moments + (config.loss.kl != 0)  # weights, gradients, moments, the reference
+    every, trained = parameters
+    weights = every * (1 + (config.loss.kl != 0)) + trained * (1 + moments)  # with the reference
     longest = max(map(len, prompts))
     room = max(config.rollout.max_tokens, config.evaluation.max_tokens)
     asked = config.rollout.problems * config.rollout.samples
@@ -68,7 +70,7 @@ def needs(
     kept = 2 * a.layers * a.kv_heads * a.head_dim * FLOAT
     cache = kept * rows * (room + longest)  # at worst every row has a prompt of its own
     logits = 6 * rows * a.vocab_size * FLOAT  # with what the sampler makes of them
-    return Needs(parameters * FLOAT * copies, 2 * cache + logits, _update(config, a, longest))
+    return Needs(FLOAT * weights, 2 * cache + logits, _update(config, a, longest))
 
 
 def _update(config: RunConfig, a: Architecture, longest: int) -> int:

@@ -20,6 +20,7 @@ from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.evaluate.contract import Contract, EvaluationConfig, make_contract
 from rlvr_placebo.labels.votes import FILE, attach
 from rlvr_placebo.learner.learner import Learner
+from rlvr_placebo.model.adapter import adapt
 from rlvr_placebo.model.checkpoint import (
     Checkpoint,
     digest_of,
@@ -213,7 +214,10 @@ def prepare(config: RunConfig) -> Trial:
     rollout = config.rollout
     asked = [*found.prompts.values(), *(p for b in found.benchmarks for p in b.prompts)]
     count = sum(p.numel() for p in model.parameters())
-    need = needs(config, model.architecture, count, asked)
+    if config.lora.rank:
+        adapt(model, config.lora, config.seed)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    need = needs(config, model.architecture, (count, trained), asked)
     check_memory(config, need)
     return Trial(
         config=config,
