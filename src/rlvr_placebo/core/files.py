@@ -43,13 +43,20 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new, never half."""
+def write_atomic(path: Path, data: bytes | str | Callable[[Path], object]) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never half.
+
+    Args:
+        path: of the file.
+        data: its content, or what writes it to the path it is given.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as stream:
-        stream.write(data.encode() if isinstance(data, str) else data)
-        stream.flush()
+    if callable(data):
+        data(partial)
+    else:
+        partial.write_bytes(data.encode() if isinstance(data, str) else data)
+    with partial.open("rb") as stream:
         os.fsync(stream.fileno())
     partial.replace(path)
 

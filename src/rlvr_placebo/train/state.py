@@ -6,9 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import canonical_json, write_atomic
@@ -22,7 +23,7 @@ def save_state(run: RunDirectory, learner: Learner, step: int) -> None:
     tensors = {name: t.detach().cpu().contiguous() for name, t in learner.state().items()}
     tensors["step"] = torch.tensor(step)
     marks = {"files": canonical_json(run.checksums()), "tensors": _digest(tensors)}
-    write_atomic(run.path / STATE, save(tensors, metadata=marks))
+    write_atomic(run.path / STATE, lambda path: save_file(tensors, path, metadata=marks))
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> str:
@@ -30,7 +31,7 @@ def _digest(tensors: dict[str, torch.Tensor]) -> str:
     state = hashlib.sha256()
     for name in sorted(tensors):
         state.update(name.encode())
-        state.update(tensors[name].numpy().tobytes())
+        state.update(np.atleast_1d(tensors[name].numpy()).data)
     return state.hexdigest()
 
 
