@@ -19,8 +19,9 @@ from typing import Any
 from markupsafe import Markup
 from pages import DOCS, ROOT, fill
 
-from rlvr_placebo.analysis.folder import StudyFolder, evaluation_seconds, laps_of
+from rlvr_placebo.analysis.folder import evaluation_seconds, laps_of
 from rlvr_placebo.claims.registry import CLAIMS
+from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.report.drawing import alone
 from rlvr_placebo.report.findings import draw_drift, draw_effects, draw_ends, spell
 
@@ -31,19 +32,38 @@ def main() -> None:
     ask.add_argument("claims", type=Path)
     ask.add_argument("clipping", type=Path, nargs="?")
     asked = ask.parse_args()
-    document = json.loads((asked.claims / "claims.json").read_text(encoding="utf-8"))
+    document = read(asked.claims / "claims.json")
+    clipping = read(asked.clipping / "clipping.json") if asked.clipping else None
     claims = document["claims"]
-    fill(DOCS / "findings.md", "totals", totals(document, asked.claims))
-    fill(DOCS / "findings.md", "claims", effects_table(claims))
-    fill(ROOT / "README.md", "findings", claims_table(claims))
-    draw("findings-claims.svg", draw_effects(claims))
-    if asked.clipping:
-        found = json.loads((asked.clipping / "clipping.json").read_text(encoding="utf-8"))
-        fill(DOCS / "findings.md", "clipping", laboratory(found))
-        if found["decision"]:
-            draw("findings-drift.svg", draw_drift(found["local"]))
-            draw("findings-ends.svg", draw_ends(found["trajectories"]))
+    rules = {claim.id: claim.digest for claim in CLAIMS.values()}
+    old = [entry["id"] for entry in claims if rules.get(entry["id"]) != entry.get("digest")]
+    if old or not claims:
+        sys.exit(f"{asked.claims}: {', '.join(old) or 'nothing'} was found by other rules than "
+                 "today's, or not at all; placebo claims run --out decides anew")  # fmt: skip
+    pages = [
+        (DOCS / "findings.md", "totals", totals(document, asked.claims)),
+        (DOCS / "findings.md", "claims", effects_table(claims)),
+        (ROOT / "README.md", "findings", claims_table(claims)),
+    ]
+    drawings = {"findings-claims.svg": draw_effects(claims)}
+    if clipping:
+        pages.append((DOCS / "findings.md", "clipping", laboratory(clipping)))
+        if clipping["decision"]:
+            drawings["findings-drift.svg"] = draw_drift(clipping["local"])
+            drawings["findings-ends.svg"] = draw_ends(clipping["trajectories"])
+    for page, name, text in pages:  # everything has been read and made
+        fill(page, name, text)
+    for name, drawing in drawings.items():
+        draw(name, drawing)
     sys.stdout.write("written: docs/findings.md, README.md\n")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A result, or one line."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        sys.exit(f"{path}: cannot be read ({error})")
 
 
 def draw(name: str, drawing: Markup) -> None:
@@ -57,10 +77,10 @@ def totals(document: Mapping[str, Any], folder: Path) -> str:
     counts = Counter(claim["finding"] for claim in claims)
     said = [", ".join(f"{times} {finding}" for finding, times in counts.most_common())]
     said[0] = f"{len(claims)} of {len(CLAIMS)} claims: {said[0]}."
-    if document["waiting"]:
-        said.append(f"Not run to their ends: {', '.join(document['waiting'])}.")
-    study = StudyFolder.open(folder)
-    runs = study.finished_runs()
+    if missing := CLAIMS.keys() - {claim["id"] for claim in claims}:
+        said.append(f"Not run to their ends: {', '.join(sorted(missing))}.")
+    every = [RunDirectory(path) for path in sorted((folder / "runs").iterdir())]
+    runs = [run for run in every if run.finished]
     seconds = sum(sum(lap.total for lap in laps_of(run)) + sum(evaluation_seconds(run))
                   for run in runs)  # fmt: skip
     said.append(f"{len(runs)} runs, {seconds / 120:.0f} minutes of two cores (steps and "
@@ -82,7 +102,7 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
     rows = ["| claim | in the embedded lab |", "|---|---|"]
     for claim in claims:
         finding = claim["finding"]
-        if finding.startswith("undecided"):
+        if finding.startswith("undecided") and claim["effects"]:
             finding += f" (detectable: {claim['detectable']:.1f} points)"
         rows.append(f"| `{claim['id']}`: {claim['says']} | {finding} |")
     return "\n".join(rows)

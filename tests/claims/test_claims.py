@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rlvr_placebo.analysis.contrasts import Outcomes
+from rlvr_placebo.claims import carry
 from rlvr_placebo.claims.carry import _arm, _builds, choose, plan_of, run_claims, study_file
 from rlvr_placebo.claims.claim import Arm, Claim, Effect, Finding, Reading, Rule, Span
 from rlvr_placebo.claims.correlation import correlations
@@ -223,7 +224,7 @@ def test_studies_share_their_settings_so_that_runs_are_shared():
         assert (config.labels.samples, config.evaluation.samples) == (16, 4)
 
 
-def test_a_claim_carried_out(tmp_path, capsys):
+def test_a_claim_carried_out(tmp_path, monkeypatch):
     """A study of our own, stopped by the clock, continued, and run under another prompt."""
     study = tmp_path / "own.toml"
     study.write_text(
@@ -243,10 +244,67 @@ def test_a_claim_carried_out(tmp_path, capsys):
     assert [entry["id"] for entry in found["claims"]] == ["own", "forced"]
     assert found["waiting"] == []
     assert json.loads((out / "claims.json").read_text()) == found
-    assert len(list((out / "prompted/forced_code").glob("*/result.json"))) == 2
+    assert len(list((out / "prompted").glob("forced_code-*/*/result.json"))) == 2
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}
     assert run_claims(claims, Launch(out, pause=0.05), Silent()) == found
     assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}
+    # a part asked for again leaves the rest, as long as its rules are the same
+    monkeypatch.setattr(carry, "CLAIMS", {claim.id: claim for claim in claims})
+    part = run_claims(claims[1:], Launch(out, pause=0.05), Silent())
+    assert part["claims"] == found["claims"]
+    other = replace(claims[0], effects=(replace(one, margin=1.0),))
+    monkeypatch.setattr(carry, "CLAIMS", {"own": other, "forced": claims[1]})
+    part = run_claims(claims[1:], Launch(out, pause=0.05), Silent())
+    assert [entry["id"] for entry in part["claims"]] == ["forced"]
+    damaged = next((out / "prompted").rglob("metrics.jsonl"))
+    damaged.write_text(damaged.read_text() + "{}\n")
+    with pytest.raises(PlaceboError, match="damaged"):
+        run_claims(claims, Launch(out, pause=0.05), Silent())
+
+
+def test_what_cannot_be_estimated_says_so_and_hides_nothing(tmp_path):
+    study = tmp_path / "own.toml"
+    study.write_text(
+        'models = ["pocket/code-prior"]\nrewards = ["format", "python"]\nseeds = [1]\n'
+        "[settings]\nsteps = 1\nrollout.problems = 2\nrollout.samples = 4\n"
+        "evaluation.max_tokens = 20\nevaluation.samples = 1\n"
+        'evaluation.benchmarks = ["pocket-fresh@3"]\n'
+    )
+    reading = Reading(benchmark="pocket-fresh@3")
+    still = replace(reading, untrained=True)
+    claims = [
+        Claim("one", "One.", "ours", str(study), (Effect("e", ((1.0, ARM, reading),)),)),
+        Claim("two", "Two.", "ours", str(study), (Effect("e", ((1.0, OTHER, still),)),)),
+    ]
+    found = run_claims(claims, Launch(tmp_path / "out", pause=0.05), Silent())
+    one, two = found["claims"]
+    assert "cannot be estimated (format on code-prior: one seed shows no spread)" in one["finding"]
+    assert one["effects"] == []
+    assert len(two["effects"]) == 1
+
+
+def test_a_folder_is_taken_before_models_are_built(tmp_path, monkeypatch):
+    """Builds take long and write into the folder."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("all of it")
+    monkeypatch.setattr(carry, "_unbuilt", lambda model: "dose" in model)
+    built = []
+
+    def build(jobs, workers, what, watch, seconds=None):
+        if jobs:
+            assert (tmp_path / "new" / "study.json").exists()
+            built.extend(jobs)
+            monkeypatch.setattr(carry, "_unbuilt", lambda model: False)
+            monkeypatch.setattr(carry, "run_claimed", lambda study, launch, report: [])
+
+    monkeypatch.setattr(carry, "carry_out", build)
+    with pytest.raises(PlaceboError, match="not by a study"):
+        run_claims(choose(("dose",), quick=False), Launch(tmp_path / "mine"), Silent())
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    assert built == []
+    found = run_claims(choose(("dose",), quick=False), Launch(tmp_path / "new"), Silent())
+    assert len(built) == 2
+    assert found["waiting"] == ["dose"]
 
 
 def test_models_trained_before_come_second(tmp_path):

@@ -8,6 +8,7 @@ from rlvr_placebo.claims import laboratory
 from rlvr_placebo.claims.settle import BAD, FAR, MASK, MODEL, Decision, decide, towards
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.clipping.cells import CELLS
+from rlvr_placebo.core.errors import PlaceboError
 
 
 def drifts(both, mask=(0.001, 0.02), value=None):
@@ -77,7 +78,7 @@ def test_drift_towards_the_likelier_opening_by_hand():
     assert found["beyond_mask"]["value"] == pytest.approx(0.2)  # 0.05 · (1 − 1) / 2 for the mask
     assert found["margin"] == pytest.approx(0.1)
     assert "off" not in found["cells"]
-    with pytest.raises(ValueError, match="no dose"):
+    with pytest.raises(PlaceboError, match="no dose"):
         towards({"0.5-sgd": lab(0, (9.0, 9.0))}, "sgd")
 
 
@@ -113,4 +114,21 @@ def test_the_laboratory_carried_out(tmp_path, monkeypatch, capsys):
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}
     assert main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == document
+    assert main(["clipping", "--out", str(out), "--batches", "4"]) == 2
+    assert "was begun with batches 2, not 4" in capsys.readouterr().err
+    (out / "doses.json").write_text("{")  # what is cheap is measured again
+    (out / "twin.json").write_text('{"code": "another"}')
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == document
+    drifts = next((out / "drift").rglob("drift.json"))
+    drifts.write_text("{}")
+    assert main(command) == 2
+    assert "damaged" in capsys.readouterr().err
     assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}
+
+
+def test_a_clip_that_never_bound_has_an_interval_of_a_point():
+    rows = [{"batch": b, "cell": cell, "drift": 0.1 * b, "both": [1.0, -1.0]}
+            for b in (0, 1) for cell in CELLS]  # fmt: skip
+    found = towards({"0.9-sgd": {"side": 1, "rows": rows}}, "sgd")
+    assert found["cells"]["both"]["interval90"] == (0.0, 0.0)

@@ -4,7 +4,7 @@
 
     OUT/study.json, runs/        the study of all runs (see study/local.py)
     OUT/built/<name>             says that a variety was built, and where
-    OUT/prompted/<key>/<name>    models under other prompts than their own
+    OUT/prompted/<what>/<name>   models under other prompts than their own
     OUT/claims.json              what was found
 """
 
@@ -23,7 +23,7 @@ from rlvr_placebo.analysis.contrasts import Outcomes
 from rlvr_placebo.analysis.folder import StudyFolder
 from rlvr_placebo.claims.claim import RULES, Arm, Claim, Finding, Reading
 from rlvr_placebo.claims.correlation import correlations
-from rlvr_placebo.claims.decide import decide
+from rlvr_placebo.claims.decide import decide, undecidable
 from rlvr_placebo.claims.readings import outcomes_of
 from rlvr_placebo.claims.registry import CLAIMS, SIGNATURES
 from rlvr_placebo.core.errors import PlaceboError, suggest
@@ -31,7 +31,7 @@ from rlvr_placebo.core.files import write_json
 from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.model.checkpoint import built_families, shipped_families
 from rlvr_placebo.rewards.spec import describe as spell
-from rlvr_placebo.study.local import Launch, Progress, run_study
+from rlvr_placebo.study.local import Launch, Progress, claimed, run_claimed
 from rlvr_placebo.study.matrix import Study, load_study, run_name
 from rlvr_placebo.study.pool import Job, carry_out
 from rlvr_placebo.train.config import RunConfig
@@ -57,7 +57,7 @@ def choose(ids: Sequence[str], quick: bool) -> list[Claim]:
     """
     for id in ids:
         if id not in CLAIMS:
-            raise PlaceboError(f"unknown claim {id!r}; {suggest(id, CLAIMS)}")
+            raise PlaceboError(f"unknown claim {id!r}; {suggest(id, [*CLAIMS, 'run'])}")
     chosen = [CLAIMS[id] for id in dict.fromkeys(ids)] or list(CLAIMS.values())
     return [claim for claim in chosen if claim.quick or not quick or ids]
 
@@ -107,8 +107,9 @@ def plan_of(claims: Sequence[Claim], out: Path) -> Plan:
                 run = RunDirectory(out / "runs" / teacher)
                 if not run.finished:
                     continue
+                run.must_be_whole()
                 checkpoint = run.path / run.read_json("result.json")["final_checkpoint"]
-                chosen = replace(config, model=str(checkpoint))
+                chosen = replace(config, model=str(checkpoint.resolve()))
                 own = run_name(chosen)
             runs[own], arms[own] = chosen, _arm(config)
     says = "What is claimed of RLVR, in the embedded lab."
@@ -154,34 +155,61 @@ def run_claims(
         names of the others.
 
     Raises:
-        PlaceboError: the folder holds something else, or a run failed.
+        PlaceboError: the folder holds something else, or every run of an arm failed.
     """
-    started = time.monotonic()
+    launch = replace(launch, go_on=True)
+    with claimed(launch.out, plan_of(claims, launch.out).study):
+        return _run_claims(claims, launch, watch, report)
 
+
+def _run_claims(
+    claims: Sequence[Claim], launch: Launch, watch: Watch, report: Callable[[Progress], None]
+) -> dict[str, Any]:
+    started = time.monotonic()
     builds = _builds(claims, launch.out)
     carry_out(
         builds, launch.workers, "models to build, a quarter of an hour each", watch, launch.seconds
     )
     plan = plan_of(claims, launch.out)
-    run_study(plan.study, launch.since(started), report)
+    run_claimed(plan.study, launch.since(started), report)
     again = plan_of(claims, launch.out)  # with what starts from models that are trained now
     if again.arms.keys() != plan.arms.keys():
         plan = again
-        run_study(plan.study, launch.since(started), report)
+        run_claimed(plan.study, launch.since(started), report)
     folder = _Findings(StudyFolder.open(launch.out), plan)
     ready = [claim for claim in claims if folder.has(claim)]
     jobs = {k: job for claim in ready for k, job in folder.prompts(claim).items()}
     carry_out(jobs, launch.workers, "other prompts", watch, launch.since(started).seconds)
     done = [c for c in ready if all(job.done for job in folder.prompts(c).values())]
-    found = [decide(claim, folder.look, folder.flat) for claim in done]
+    for job in jobs.values():
+        if job.done:
+            RunDirectory(job.out).must_be_whole()
+    now = {claim.id: folder.decide(claim) for claim in done}
+    found = {**_known(launch.out, claims), **now}
     document = {
-        "claims": found,
+        "claims": [found[id] for id in dict.fromkeys([*CLAIMS, *now]) if id in found],
         "waiting": [claim.id for claim in claims if claim not in done],
-        "signatures": _signatures(found),
+        "crashed": folder.folder.document.get("crashed", {}),
+        "signatures": _signatures(list(found.values())),
         "code_and_accuracy": correlations(folder.finished()),
     }
     write_json(launch.out / RESULT, document)
     return document
+
+
+def _known(out: Path, claims: Sequence[Claim]) -> dict[str, dict[str, Any]]:
+    """What was found before of claims that are not asked for now, if they still say the same."""
+    asked = {claim.id for claim in claims}
+    try:
+        entries = RunDirectory(out).read_json(RESULT)["claims"] if (out / RESULT).exists() else []
+        return {
+            entry["id"]: entry
+            for entry in entries
+            if entry["id"] in CLAIMS.keys() - asked
+            and entry["digest"] == CLAIMS[entry["id"]].digest
+        }
+    except (PlaceboError, KeyError, TypeError):
+        return {}
 
 
 def _signatures(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -216,6 +244,13 @@ class _Findings:
         runs = [self.runs(arm) for arm in arms]
         return all(own and all(run.finished for run in own) for own in runs)
 
+    def decide(self, claim: Claim) -> dict[str, Any]:
+        """The finding of a claim, or why there is none."""
+        try:
+            return decide(claim, self.look, self.flat)
+        except ValueError as error:
+            return undecidable(claim, str(error))
+
     def look(self, arm: Arm, reading: Reading) -> Outcomes:
         return outcomes_of(self.runs(arm), reading, self.prompted)
 
@@ -227,7 +262,8 @@ class _Findings:
     def prompted(self, run: RunDirectory, reading: Reading) -> RunDirectory:
         """Where a run's model is evaluated under another prompt."""
         name = base_name(run.config["model"]) if reading.untrained else run.path.name
-        return RunDirectory(self.folder.path / PROMPTED / reading.template / name)
+        what = f"{reading.template}-{reading.benchmark}-T{reading.temperature:g}"
+        return RunDirectory(self.folder.path / PROMPTED / what / name)
 
     def prompts(self, claim: Claim) -> dict[str, Job]:
         """What has to be measured beside the runs of a claim."""
@@ -237,7 +273,7 @@ class _Findings:
                 own = self.runs(arm) if reading.template else []
                 for run in own[:1] if reading.untrained else own:
                     out = self.prompted(run, reading).path
-                    jobs[f"{reading.template}/{out.name}"] = _evaluation(run, reading, out)
+                    jobs[f"{out.parent.name}/{out.name}"] = _evaluation(run, reading, out)
         return jobs
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from rlvr_placebo.core.files import digest
 
 POINTS = 3.0  # what matters, in points per hundred; the verdict's δ
 
@@ -136,3 +138,9 @@ class Claim:
     study: str
     effects: tuple[Effect, ...]
     quick: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Hash of what decides it: what is found of it belongs to these effects and rules."""
+        effects = [repr(replace(effect, says="")) for effect in self.effects]
+        return digest([self.id, self.study, effects])

@@ -117,12 +117,25 @@ def decide(claim: Claim, look: Look, flat: Flat = lambda arm: None) -> dict[str,
     finding = conclude([f.finding for f in found])
     open_ = [f for f in found if f.finding is Finding.UNDECIDED]
     return {
-        "id": claim.id,
-        "says": claim.says,
-        "source": claim.source,
-        "study": claim.study,
+        **_head(claim),
         "finding": str(finding),
         "detectable": max(f.detectable for f in open_ or found),
         "shows_from": max(f.shows_from for f in open_ or found),
         "effects": [f.as_dict() for f in found],
+    }
+
+
+def undecidable(claim: Claim, reason: str) -> dict[str, Any]:
+    """The entry of a claim that cannot be estimated, and why."""
+    finding = f"{Finding.UNDECIDED}: cannot be estimated ({reason})"
+    return {**_head(claim), "finding": finding, "effects": []}
+
+
+def _head(claim: Claim) -> dict[str, Any]:
+    return {
+        "id": claim.id,
+        "digest": claim.digest,
+        "says": claim.says,
+        "source": claim.source,
+        "study": claim.study,
     }

@@ -11,29 +11,32 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rlvr_placebo.analysis.folder import StudyFolder
 from rlvr_placebo.claims.carry import study_file
 from rlvr_placebo.claims.settle import MODEL, RULES, decide, means, rows_of, towards, trajectories
+from rlvr_placebo.clipping import twin as twin_module
 from rlvr_placebo.clipping.cells import CELLS
 from rlvr_placebo.clipping.drift import DOCUMENT, marker_log_odds
 from rlvr_placebo.clipping.twin import Twin, table
-from rlvr_placebo.core.files import write_json
+from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.files import digest, write_json
 from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.rewards.spec import parse
-from rlvr_placebo.study.local import Launch, Progress, run_study
-from rlvr_placebo.study.matrix import load_study
+from rlvr_placebo.study.local import Launch, Progress, claimed, run_claimed
+from rlvr_placebo.study.matrix import Study, load_study
 from rlvr_placebo.study.pool import Job, carry_out
 from rlvr_placebo.train.settings import make_config
 from rlvr_placebo.train.watch import Watch
 
-RESULT, TWIN = "clipping.json", "twin.json"
+RESULT, TWIN, ODDS = "clipping.json", "twin.json", "doses.json"
+WAYS = {"up": "marker", "down": "not(marker)"}  # runs along which the dose changes
 DOSES = (0.03, 0.3, 0.5, 0.7, 0.85)  # shares of answers that open with the marker
 DOSE_STEPS = 40
 SGD, ADAMW = "sgd", "adamw"
@@ -63,25 +66,42 @@ def run_laboratory(
         parts behind it.
 
     Raises:
-        PlaceboError: the folder holds something else, or a part failed.
+        PlaceboError: the folder holds something else or other settings, or a part failed.
     """
-    started = time.monotonic()
-    out = launch.out
-
     study = load_study(study_file("clipping"))
-    run_study(study, replace(launch, seconds=0.0), report)  # claims the folder
-    if not (out / TWIN).exists():
-        write_json(out / TWIN, _twin())
+    with claimed(launch.out, study):
+        return _run_laboratory(study, launch, watch, batches, report)
+
+
+def _run_laboratory(
+    study: Study, launch: Launch, watch: Watch, batches: int, report: Callable[[Progress], None]
+) -> dict[str, Any]:
+    started, out = time.monotonic(), launch.out
+    _check_drifts(out, batches)
+    twin = _known_twin(out)
     carry_out(_dosing(out), launch.workers, "doses", watch, launch.since(started).seconds)
     drifts: dict[str, Job] = {}
     if all(job.done for job in _dosing(out).values()):
         drifts = _drifting(out, batches)
         carry_out(drifts, launch.workers, "local drift", watch, launch.since(started).seconds)
-    run_study(study, launch.since(started), report)
+    run_claimed(study, launch.since(started), report)
     whole = bool(drifts) and all(job.done for job in drifts.values())
-    document = _document(out, StudyFolder.open(out), drifts if whole else {})
+    document = _document(out, twin, drifts if whole else {})
     write_json(out / RESULT, document)
     return document
+
+
+def _known_twin(out: Path) -> dict[str, Any]:
+    """The tabular twin, as its code is now."""
+    code = digest(inspect.getsource(twin_module))
+    try:
+        known = RunDirectory(out).read_json(TWIN) if (out / TWIN).exists() else {}
+    except PlaceboError:  # damaged
+        known = {}
+    if known.get("code") != code:
+        known = {"code": code, **_twin()}
+        write_json(out / TWIN, known)
+    return known
 
 
 def _twin() -> dict[str, Any]:
@@ -95,7 +115,7 @@ def _twin() -> dict[str, Any]:
 def _dosing(out: Path) -> dict[str, Job]:
     """Two short runs along which the marker becomes more and less frequent."""
     jobs = {}
-    for name, reward in (("up", "marker"), ("down", "not(marker)")):
+    for name, reward in WAYS.items():
         settings = {"steps": DOSE_STEPS, "checkpoint_every": 1, "pool": "pocket-train@400",
                     "evaluation.benchmarks": ["pocket-fresh@3"], "evaluation.samples": 1,
                     "seed": 1}  # fmt: skip
@@ -105,30 +125,80 @@ def _dosing(out: Path) -> dict[str, Job]:
     return jobs
 
 
+def _check_drifts(out: Path, batches: int) -> None:
+    """Refuse to mix measurements that were begun with other settings.
+
+    Raises:
+        PlaceboError: which, and what differs.
+    """
+    for dose in DOSES:
+        for how in HOW:
+            run = RunDirectory(out / "drift" / _name(dose, how))
+            if not (run.path / "config.json").exists():
+                continue
+            known, wanted = run.config.get("lab", {}), _settings(how, batches)
+            for key, value in wanted.items():
+                if known.get(key) != value:
+                    raise PlaceboError(
+                        f"{run.path}: was begun with {key} {known.get(key)}, not {value}; ask for "
+                        f"the same (--batches), or delete {out / 'drift'}"
+                    )
+            if run.finished:
+                run.must_be_whole()
+
+
+def _name(dose: float, how: str) -> str:
+    return f"{dose:g}-{how}"
+
+
+def _settings(how: str, batches: int) -> dict[str, Any]:
+    return {"batches": batches if how == SGD else max(2, batches // FEWER), **HOW[how]}
+
+
 def _drifting(out: Path, batches: int) -> dict[str, Job]:
     """Local drift from the checkpoint that is nearest to each dose."""
-    checkpoints = [
-        str(out / "doses" / name / "checkpoints" / f"checkpoint-{step}")
-        for name in ("up", "down") for step in range(1, DOSE_STEPS + 1)
-    ]  # fmt: skip
-    known = out / "doses.json"
-    if not known.exists():
-        write_json(known, marker_log_odds([MODEL, *checkpoints]))
-    odds = RunDirectory(out).read_json(known.name)
+    odds = _odds(out)
     jobs = {}
     for dose in DOSES:
         wanted = math.log(dose / (1 - dose))
-        model = min(odds, key=lambda path: abs(odds[path] - wanted))
-        for how, settings in HOW.items():
-            name = f"{dose:g}-{how}"
-            own = batches if how == SGD else max(2, batches // FEWER)
-            lab = {"model": model, "batches": own, **settings}
+        nearest = min(odds, key=lambda key: abs(odds[key] - wanted))
+        for how in HOW:
+            name = _name(dose, how)
+            lab = {"model": _checkpoint(out, nearest), **_settings(how, batches)}
             jobs[name] = Job("drift", out / "drift" / name, out / "logs" / f"drift-{name}.txt",
                              {"lab": lab})  # fmt: skip
     return jobs
 
 
-def _document(out: Path, folder: StudyFolder, drifts: Mapping[str, Job]) -> dict[str, Any]:
+def _odds(out: Path) -> dict[str, float]:
+    """Log-odds of the marker at every dose's checkpoint, ``up/7``, and untrained, ``start``."""
+    names = ["start", *(f"{way}/{step}" for way in WAYS for step in range(1, DOSE_STEPS + 1))]
+    path = out / ODDS
+    try:
+        known = RunDirectory(out).read_json(ODDS) if path.exists() else {}
+    except PlaceboError:  # damaged: it is measured again
+        known = {}
+    if known.keys() != set(names):
+        for way in WAYS:
+            RunDirectory(out / "doses" / way).must_be_whole()
+        found = marker_log_odds([_checkpoint(out, name) for name in names])
+        known = dict(zip(names, found, strict=True))
+        write_json(path, known)
+    return known
+
+
+def _checkpoint(out: Path, name: str) -> str:
+    """Where a dose's checkpoint is."""
+    if name == "start":
+        return MODEL
+    way, _, step = name.partition("/")
+    return str((out / "doses" / way / "checkpoints" / f"checkpoint-{step}").resolve())
+
+
+def _document(out: Path, twin: Mapping[str, Any], drifts: Mapping[str, Job]) -> dict[str, Any]:
+    folder = StudyFolder.open(out)
+    for job in drifts.values():
+        RunDirectory(job.out).must_be_whole()
     local = {name: RunDirectory(job.out).read_json(DOCUMENT) for name, job in drifts.items()}
     drifted = {how: towards(local, how) for how in HOW} if local else {}
     whole = len(folder.finished_runs()) == len(folder.names)
@@ -145,5 +215,5 @@ def _document(out: Path, folder: StudyFolder, drifts: Mapping[str, Job]) -> dict
             for name, d in local.items()
         ],
         "trajectories": ends,
-        "twin": RunDirectory(out).read_json(TWIN),
+        "twin": twin,
     }  # fmt: skip

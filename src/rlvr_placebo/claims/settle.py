@@ -15,8 +15,10 @@ from rlvr_placebo.claims.claim import Arm, Effect, Reading, Rule
 from rlvr_placebo.claims.decide import find
 from rlvr_placebo.claims.readings import outcomes_of
 from rlvr_placebo.clipping.cells import BOTH, CELLS, OFF
+from rlvr_placebo.clipping.drift import spread_of
+from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.rundir import RunDirectory
-from rlvr_placebo.core.statistics import interval, mean_of_runs, two_groups
+from rlvr_placebo.core.statistics import mean_of_runs, two_groups
 from rlvr_placebo.model.checkpoint import distance, locate
 from rlvr_placebo.verdict.power import detectable
 
@@ -90,10 +92,13 @@ def towards(local: Mapping[str, Any], how: str) -> dict[str, Any]:
     Returns:
         ``cells``: each beyond off; ``beyond_mask``: both clips beyond the random mask; ``off``:
         its own; ``margin``: :data:`LUCK` of what one rollout's rewards move without a clip.
+
+    Raises:
+        PlaceboError: the marker stands to no side at any dose.
     """
     own = [d for name, d in local.items() if name.endswith(how) and d["side"]]
     if not own:
-        raise ValueError(f"{how}: no dose at which the marker is likelier or less likely than all")
+        raise PlaceboError(f"{how}: no dose at which the marker stands to one side of all")
 
     def over(cell: str, other: str | None) -> dict[str, Any]:
         # One value per batch: doses share problems and seeds, so batches are what is independent.
@@ -102,7 +107,7 @@ def towards(local: Mapping[str, Any], how: str) -> dict[str, Any]:
         ])  # fmt: skip
         one = mean_of_runs(by_D_B.mean(axis=0).tolist())
         seen = detectable(one.stderr or 0.0, one.clusters - 1)
-        return {**one.as_dict(), "interval90": interval([one], 0.90), "detectable": seen}
+        return {**one.as_dict(), "interval90": spread_of(one, 0.90), "detectable": seen}
 
     luck = [np.std([row["both"] for row in rows_of(d, OFF)]) for d in own]
     return {

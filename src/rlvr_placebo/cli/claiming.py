@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,8 +82,7 @@ class ClaimsRun:
         from rlvr_placebo.report.findings import draw_effects
         from rlvr_placebo.study.local import Launch
 
-        if self.workers < 1 or not self.minutes > 0:
-            raise PlaceboError("--workers: at least 1; --minutes: more than 0")
+        _check(self.workers, self.minutes)
         claims = choose(self.ids, self.quick)
         settle()
         launch = Launch(self.out, self.workers, seconds=MINUTE * self.minutes)
@@ -97,6 +97,19 @@ class ClaimsRun:
             print(json.dumps(document, indent=2, ensure_ascii=False))
         else:
             print_findings(document)
+        if document["crashed"]:
+            name, reason = next(iter(document["crashed"].items()))
+            more = len(document["crashed"]) - 1
+            rest = f", and {more} more" if more else ""
+            raise PlaceboError(f"{self.out}: run {name} failed ({reason}){rest}; the claims that "
+                               "need it wait")  # fmt: skip
+
+
+def _check(workers: int, minutes: float) -> None:
+    if workers < 1:
+        raise PlaceboError(f"--workers {workers}: must be 1 or more")
+    if not 0 < minutes < math.inf:
+        raise PlaceboError(f"--minutes {minutes:g}: must be above 0")
 
 
 def _draw(path: Path, drawing: Markup) -> None:
@@ -119,8 +132,10 @@ def print_findings(document: Mapping[str, Any]) -> None:
         say(f"{claim['id']}: {claim['finding'].upper()}. {claim['says']}")
         for effect in claim["effects"]:
             said = f"{effect['effect']} {effect['rule']}: {effect['finding']} ({spell(effect)}"
-            open_ = effect["finding"].startswith("undecided")
-            say(f"  {said}; detectable {effect['detectable']:.1f})" if open_ else f"  {said})")
+            if effect["finding"].startswith("undecided"):
+                said += (f"; a test sees {effect['detectable']:.1f}, the rule shows from "
+                         f"{effect['shows_from']:.1f}")  # fmt: skip
+            say(f"  {said})")
     marks = document["signatures"]
     if marks["of"]:
         say(f"signatures that nobody calibrated: {marks['shown']} of {marks['of']} shown")
@@ -158,8 +173,9 @@ class Clipping:
         from rlvr_placebo.study.local import Launch
         from rlvr_placebo.study.matrix import load_study
 
-        if self.workers < 1 or not self.minutes > 0 or self.batches < 2:
-            raise PlaceboError("--workers: 1 or more; --minutes: above 0; --batches: 2 or more")
+        _check(self.workers, self.minutes)
+        if self.batches < 2:
+            raise PlaceboError(f"--batches {self.batches}: must be 2 or more")
         settle()
         launch = Launch(self.out, self.workers, seconds=MINUTE * self.minutes)
         names = set(load_study(study_file("clipping")).runs)

@@ -176,8 +176,14 @@ def estimate(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     for cell in CELLS:
         values = [by[b, cell] - (0.0 if cell == OFF else by[b, OFF]) for b in batches]
         one: Estimate = mean_of_runs(values)
-        found[cell] = {**one.as_dict(), "interval": interval([one])}
+        found[cell] = {**one.as_dict(), "interval": spread_of(one, 0.95)}
     return found
+
+
+def spread_of(one: Estimate, level: float) -> tuple[float, float]:
+    """The interval of a mean over batches; a point where nothing differs between them."""
+    value = one.value or 0.0
+    return interval([one], level) or (value, value)
 
 
 def _config(lab: Lab) -> RunConfig:
@@ -247,10 +253,10 @@ def likelier(model: Decoder, panel: TokenRows) -> int:
     return -1 if (shares_V[marker] < others).all() else 0
 
 
-def marker_log_odds(models: Sequence[str]) -> dict[str, float]:
+def marker_log_odds(models: Sequence[str]) -> list[float]:
     """Mean log-odds of the marker over the panel, of checkpoints of one family."""
     panel = _panel(prepare(_config(Lab(models[0]))))
-    return {name: log_odds(marker_logprobs(load(name).model, panel)) for name in models}
+    return [log_odds(marker_logprobs(load(name).model, panel)) for name in models]
 
 
 def marker_logprobs(model: Decoder, panel: TokenRows) -> np.ndarray:

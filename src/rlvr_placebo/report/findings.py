@@ -23,7 +23,7 @@ def draw_effects(claims: Sequence[Mapping[str, Any]]) -> Markup:
     """Every effect with its 90 % interval, around the band of ± δ; coloured by its finding."""
     rows = [(claim, effect) for claim in claims for effect in claim["effects"]]
     ends = [end for _, effect in rows for end in effect["interval90"]]
-    x = Scale(min(-10.0, *ends), max(10.0, *ends), 480, 890)
+    x = Scale(min([-10.0, *ends]), max([10.0, *ends]), 480, 890)
     foot = ROW * len(rows) + 20.0
     band = Markup('<rect x="{:.1f}" y="8" width="{:.1f}" height="{:.1f}" class="band"/>').format(
         x(-DELTA), x(DELTA) - x(-DELTA), foot - 12
@@ -48,7 +48,7 @@ def draw_drift(local: Sequence[Mapping[str, Any]], optimizer: str = "sgd") -> Ma
     labs = [lab for lab in local if lab["lab"]["optimizer"] == optimizer]
     cells = [cell for cell in labs[0]["cells"] if cell != "off"]
     ends = [end for lab in labs for cell in cells for end in lab["cells"][cell]["interval"]]
-    y = Scale(min(0.0, *ends), max(0.0, *ends), 220, 20)
+    y = Scale(min([-1e-6, *ends]), max([1e-6, *ends]), 220, 20)
     right = 70 + 150 * len(labs)
     parts = [line(60, y(0), right, y(0), "zero")]
     parts += [text(56, y(end) + 4, f"{end:+.3f}", "end") for end in (y.low, y.high)]

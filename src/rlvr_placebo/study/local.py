@@ -86,33 +86,52 @@ def run_study(
             another model or other problems than the study names now; or a worker failed (its last
             line is passed on, the others' work is kept).
     """
-    with _claimed(launch.out):
-        document = _document(study, launch.out, _store(launch, study))
-        folder = StudyFolder(launch.out, launch.out / document["store"], document)
-        nursery = Nursery()
-        try:
-            if any(not folder.run(name).finished for name in study.runs):
-                nursery.warm()  # while what the runs name is looked up
-            runs = _Runs(study, folder, launch.go_on)
-            pool = Pool(runs.jobs(), nursery, launch.workers, runs.failed, launch.seconds)
-            write_json(launch.out / MARKER, document)
-            while pool.advance():
-                report(runs.progress(pool))
-                time.sleep(launch.pause)
+    with claimed(launch.out):
+        return run_claimed(study, launch, report)
+
+
+def run_claimed(
+    study: Study, launch: Launch, report: Callable[[Progress], None] = lambda progress: None
+) -> list[RunDirectory]:
+    """:func:`run_study` within :func:`claimed`."""
+    document = _document(study, launch.out, _store(launch, study))
+    folder = StudyFolder(launch.out, launch.out / document["store"], document)
+    nursery = Nursery()
+    try:
+        if any(not folder.run(name).finished for name in study.runs):
+            nursery.warm()  # while what the runs name is looked up
+        runs = _Runs(study, folder, launch.go_on)
+        pool = Pool(runs.jobs(), nursery, launch.workers, runs.failed, launch.seconds)
+        write_json(launch.out / MARKER, document)
+        while pool.advance():
             report(runs.progress(pool))
-        finally:
-            nursery.stop()
-        write_json(launch.out / MARKER, document | {"crashed": runs.crashed})
+            time.sleep(launch.pause)
+        report(runs.progress(pool))
+    finally:
+        nursery.stop()
+    write_json(launch.out / MARKER, document | {"crashed": runs.crashed})
     return folder.finished_runs()
 
 
 @contextlib.contextmanager
-def _claimed(out: Path) -> Generator[None]:
-    """Take a folder for studies: new, empty, or one that holds a study already."""
+def claimed(out: Path, study: Study | None = None) -> Generator[None]:
+    """Hold a folder for studies: new, empty, or one that holds a study already.
+
+    Args:
+        out: the folder; no other process may have it meanwhile.
+        study: marks it as this study's at once, for work that comes before the runs.
+
+    Raises:
+        PlaceboError: it is a file, in use for something else, or holds another study.
+    """
     with locked(out):
         own = (out / MARKER).exists() or (out / FILE).exists()  # a protocol comes before its study
         if any(out.iterdir()) and not own:
             raise PlaceboError(f"{out}: in use, and not by a study; choose another --out")
+        if study:
+            store = _store(Launch(out), study)
+            if not (out / MARKER).exists():
+                write_json(out / MARKER, _document(study, out, store))
         yield
 
 
@@ -129,8 +148,7 @@ def _store(launch: Launch, study: Study) -> Path:
     known, name = folder.store, folder.document["name"]
     if name != study.name:
         raise PlaceboError(
-            f"{launch.out}: holds the study {name!r}, not {study.name!r}; choose another --out "
-            f"(with --store {known} to share its runs)"
+            f"{launch.out}: holds the study {name!r}, not {study.name!r}; choose another --out"
         )
     if launch.store and launch.store.resolve() != known.resolve():
         raise PlaceboError(
