@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -63,11 +64,15 @@ class Eval:
     """Evaluate a model on a benchmark; every sample is stored."""
 
     model: str
-    """An embedded family, a checkpoint's folder, or a hub id."""
+    """An embedded family, a checkpoint's folder, or a hub id; with --server its name there."""
     benchmark: str
     """A problem set (see `placebo benchmarks`) or a .jsonl file."""
     out: Path
     """Where samples and summary go; must be new, unless --resume is given."""
+    server: str | None = None
+    """An OpenAI-compatible endpoint, up to /v1; $OPENAI_API_KEY is sent to it."""
+    concurrency: int = 8
+    """Requests to the server at once."""
     samples: int = 4
     """Completions per problem at temperatures above 0."""
     temperature: float | None = None
@@ -88,17 +93,28 @@ class Eval:
         from rlvr_placebo.cli.progress import Display
         from rlvr_placebo.cli.tables import print_summary
         from rlvr_placebo.evaluate.contract import EvaluationConfig
+        from rlvr_placebo.evaluate.served import Server
         from rlvr_placebo.model.process import settle
-        from rlvr_placebo.train.standalone import evaluate_model
+        from rlvr_placebo.train.standalone import evaluate_model, evaluate_served
 
         settle()
+        if self.concurrency < 1:
+            raise PlaceboError(f"--concurrency {self.concurrency}: must be 1 or more")
+        if self.server and not self.server.startswith(("http://", "https://")):
+            raise PlaceboError(f"--server {self.server}: must begin with http:// or https://")
         temperatures = (0.0, 1.0) if self.temperature is None else (self.temperature,)
         how = EvaluationConfig(
             (self.benchmark,), 0, temperatures, self.samples, self.max_tokens, self.seed,
             self.extraction,
         )  # fmt: skip
+        rest = (how, self.template, self.out, self.resume)
         with Display(0) as display:
-            summary = evaluate_model(self.model, how, self.template, self.out, self.resume, display)
+            if self.server:
+                key = os.environ.get("OPENAI_API_KEY", "")
+                server = Server(self.server, self.model, key, self.concurrency)
+                summary = evaluate_served(server, *rest, display)
+            else:
+                summary = evaluate_model(self.model, *rest, display)
         print_summary(self.model, summary, self.out)
 
 

@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]  # (samples done, samples in all)
 def evaluate(
     engine: Engine,
     problems: Sequence[Problem],
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Any],
     contract: Contract,
     progress: Progress = lambda done, total: None,
     scratch: Path | None = None,
@@ -41,7 +41,8 @@ def evaluate(
     Args:
         engine: holds the model.
         problems: the benchmark.
-        prompts: token ids of each problem's prompt, under the contract's template.
+        prompts: of each problem, under the contract's template: token ids, or what else the engine
+            takes.
         contract: what is measured.
         progress: called as samples are finished.
         scratch: a folder for finished blocks; the caller removes it when the table is safe.
@@ -74,7 +75,7 @@ def evaluate(
     parts: list[pa.Table] = []
     total = len(problems) * sum(d.samples for d in contract.decodings)
     for decoding in contract.decodings:
-        size = max(1, BLOCK // decoding.samples)
+        size = max(1, getattr(engine, "block", BLOCK) // decoding.samples)
         for start in range(0, len(problems), size):
             block = f"{decoding.temperature!r}-{start:06d}-{size}"
             name = f"{digest(contract.as_dict())}-{block}.parquet"
@@ -115,6 +116,12 @@ def _seeds(contract: Contract, problem: Problem, decoding: Decoding) -> list[int
     return [seed_for(contract.seed, 0, problem.id, i, purpose) for i in range(decoding.samples)]
 
 
+def _mean_probability(completion: Completion) -> float | None:
+    """Of the tokens sampled; None where a server keeps them to itself."""
+    logprobs = completion.logprobs.astype(np.float64)
+    return float(np.exp(logprobs).mean()) if len(logprobs) else None
+
+
 def sample_row(
     contract: Contract, problem: Problem, temperature: float, sample: int, completion: Completion,
     found: Verification,
@@ -133,7 +140,7 @@ def sample_row(
         "length": len(completion),
         "words": words(completion.text),
         "finish": str(completion.finish),
-        "mean_probability": float(np.exp(completion.logprobs.astype(np.float64)).mean()),
+        "mean_probability": _mean_probability(completion),
         "extracted": found.extracted,
         "correct": found.correct,
         "status": str(found.status),

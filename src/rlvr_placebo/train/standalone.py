@@ -12,14 +12,15 @@ from rlvr_placebo.core.files import digest, write_json, write_table
 from rlvr_placebo.core.rundir import PARTS, RunDirectory, claim
 from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
 from rlvr_placebo.evaluate.probe import Ask, check_probe, contrast, long_enough, probe
+from rlvr_placebo.evaluate.served import ServedEngine, Server, question_of, served_contract
 from rlvr_placebo.model.checkpoint import load
 from rlvr_placebo.rollout.native import NativeEngine
-from rlvr_placebo.rollout.protocol import check_length
+from rlvr_placebo.rollout.protocol import Engine, Sampling, check_length
 from rlvr_placebo.text.benchmarks import unusual_size
 from rlvr_placebo.text.problems import content_hash, load_problems
 from rlvr_placebo.text.templates import get_template
 from rlvr_placebo.train.evaluations import measure
-from rlvr_placebo.train.trial import environment, make_benchmarks
+from rlvr_placebo.train.trial import Benchmark, environment, make_benchmarks
 from rlvr_placebo.train.watch import Watch
 from rlvr_placebo.verify.judge import VERSION
 
@@ -52,15 +53,53 @@ def evaluate_model(
     for benchmark in benchmarks:
         check_length(benchmark.prompts, how.max_tokens, positions)
         remark(benchmark.contract.benchmark, len(benchmark.problems), watch)
+    engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
+    return _evaluated((model, checkpoint.digest), engine, benchmarks, out, resume, watch)
+
+
+def evaluate_served(
+    server: Server, how: EvaluationConfig, template: str, out: Path, resume: bool, watch: Watch
+) -> list[dict[str, Any]]:
+    """Evaluate what a server serves; arguments and result as of :func:`evaluate_model`.
+
+    Raises:
+        PlaceboError: likewise, or the server does not answer a first question.
+    """
+    check_evaluation(how)
+    asked = get_template(template)
+    benchmarks = []
+    for name in how.benchmarks:
+        problems = load_problems(name)
+        contract = served_contract(name, problems, asked, how)
+        benchmarks.append(Benchmark(problems, [question_of(p, asked) for p in problems], contract))
+        remark(name, len(problems), watch)
+    engine = ServedEngine(server)
+    engine.generate(benchmarks[0].prompts[:1], Sampling(0.0, 1.0, 1), [[0]])
+    return _evaluated((server.model, "served"), engine, benchmarks, out, resume, watch)
+
+
+def _evaluated(
+    model: tuple[str, str], engine: Engine, benchmarks: list[Benchmark], out: Path, resume: bool,
+    watch: Watch,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Measure, or read what was measured, in a directory of its own.
+
+    Args:
+        model: its name and digest.
+        engine: that holds it.
+        benchmarks: what is measured.
+        out: the directory.
+        resume: go on with what was killed there.
+        watch: hears of progress.
+    """
     contracts = [b.contract.as_dict() for b in benchmarks]
-    config = {"model": model, "model_digest": checkpoint.digest, "contracts": contracts}
+    config = {"model": model[0], "model_digest": model[1], "contracts": contracts}
     with claim(out, config, resume) as directory:
         if directory.finished:
             directory.must_be_whole()
             return directory.metrics("evaluation")[0]["summary"]
         directory.rewind(-1)
         write_json(out / "environment.json", environment())
-        engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
         table = measure(engine, benchmarks, watch, out / PARTS)
         write_table(out / "evaluations/step-000000.parquet", table)
         summary = summarize(table)

@@ -53,7 +53,7 @@ class Benchmark:
     """One problem set, ready to be asked, under its contract."""
 
     problems: list[Problem]
-    prompts: list[Prompt]
+    prompts: list[Any]
     contract: Contract
 
 
