@@ -21,7 +21,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from rlvr_placebo.model.architecture import Architecture, RopeScaling
-from rlvr_placebo.model.products import Joined, Linear, linear
+from rlvr_placebo.model.products import NARROW, Joined, Linear, linear, wide
 
 # (layer, query [B,H,T,E], key [B,K,T,E], value [B,K,T,E]) -> [B,H,T,E]; T are the new tokens only.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -46,7 +46,10 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x / √(mean(x²) + ε) · weight``."""
+        """``x / √(mean(x²) + ε) · weight``; sums are float32 whatever the numbers."""
+        if x.dtype in NARROW:
+            found = x.float()
+            return (found * _inverse_size(found, self.eps)).to(x.dtype) * self.weight.to(x.dtype)
         if torch.is_grad_enabled():
             return _Normed.apply(x, self.weight, self.eps)
         return x * _inverse_size(x, self.eps) * self.weight
@@ -55,6 +58,8 @@ class RMSNorm(nn.Module):
 def _inverse_size(x: Tensor, eps: float) -> Tensor:
     """``1 / √(mean(x²) + ε)`` over the last dimension, which is kept."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    if norm.requires_grad:  # elsewhere the gradient is written out
+        return (norm * norm / x.shape[-1] + eps).rsqrt()
     return norm.mul_(norm).mul_(1 / x.shape[-1]).add_(eps).rsqrt_()
 
 
@@ -174,10 +179,12 @@ class Decoder(nn.Module):
 
     Attributes:
         checkpointing: keep only what enters each layer; compute the rest again for the gradient.
+        compute: the numbers that are computed with, if not those of the weights.
         remark: what a user should know of how it is computed.
     """
 
     remark = ""
+    compute: torch.dtype | None = None
 
     def __init__(self, architecture: Architecture) -> None:
         """Build with uninitialised weights; load a checkpoint or call :func:`initialise`."""
@@ -188,6 +195,7 @@ class Decoder(nn.Module):
             self.lm_head = Linear(architecture.hidden_size, architecture.vocab_size, bias=False)
         self.checkpointing = False
         self._table: tuple[Tensor, Tensor] | None = None
+        self._head: Tensor | None = None
 
     def forward(
         self, tokens_BT: Tensor, positions_BT: Tensor, attend: Attend = causal_attention
@@ -203,6 +211,7 @@ class Decoder(nn.Module):
             ``[B, T, D]``; :meth:`logits` turns (a selection of) them into logits.
         """
         x = self.model.embed_tokens(tokens_BT)
+        x = x if self.compute is None else x.to(self.compute)
         rotation = self._rotations(positions_BT)
         for layer in self.model.layers:
             if self.checkpointing and torch.is_grad_enabled():
@@ -214,13 +223,23 @@ class Decoder(nn.Module):
     @contextlib.contextmanager
     def at_rest(self) -> Generator[None]:
         """Promise that the weights stay as they are: what is made of them is made once."""
-        for one in self.model.joined:
-            one.hold()
+        parts = [*self.model.joined, *self._alone()]
+        for one in parts:
+            one.hold(self.compute)
+        if self.compute not in (None, self.head.dtype):
+            self._head = self.head.detach().to(self.compute)
         try:
             yield
         finally:
-            for one in self.model.joined:
+            self._head = None
+            for one in parts:
                 one.release()
+
+    def _alone(self) -> list[Linear]:
+        """Linear maps that are not joined with others."""
+        names = ("self_attn.o_proj", "mlp.down_proj")
+        found = [layer.get_submodule(name) for layer in self.model.layers for name in names]
+        return [part for part in found if type(part) is Linear]
 
     def _rotations(self, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines at these positions, from a table that grows as it is needed."""
@@ -229,8 +248,8 @@ class Decoder(nn.Module):
             known = torch.arange(1 << (needed - 1).bit_length(), device=positions_BT.device)
             with torch.inference_mode(mode=False):  # made while generating, it serves training too
                 self._table = rotary(known[None].clone(), self.architecture)
-        cos, sin = self._table
-        return cos[0, 0][positions_BT][:, None], sin[0, 0][positions_BT][:, None]
+        cos, sin = (table[0, 0][positions_BT][:, None] for table in self._table)
+        return (cos, sin) if self.compute is None else (cos.to(self.compute), sin.to(self.compute))
 
     @property
     def head(self) -> Tensor:
@@ -238,8 +257,9 @@ class Decoder(nn.Module):
         return self.model.embed_tokens.weight if self.architecture.tied else self.lm_head.weight
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits ``[…, V]`` of hidden states ``[…, D]``."""
-        return linear(hidden, self.head)
+        """Logits ``[…, V]`` of hidden states ``[…, D]``; narrow numbers are widened."""
+        resting = self._head is not None and not torch.is_grad_enabled()
+        return wide(linear(hidden, self._head if resting else self.head))
 
 
 def rotary(positions_BT: Tensor, a: Architecture) -> tuple[Tensor, Tensor]:

@@ -43,6 +43,7 @@ class Foreign(Decoder):
         self.theirs = theirs
         self.architecture = architecture
         self.checkpointing = False
+        self._head = None
         self.remark = (
             f"models of type {architecture.model_type!r} go through transformers' own forward "
             "pass, which is slower than ours"

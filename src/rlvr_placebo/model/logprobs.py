@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.model.packing import Packed, TokenRows
-from rlvr_placebo.model.products import product
+from rlvr_placebo.model.products import product, wide
 
 CHUNK = 1 << 22  # logits held at a time: 16 MiB of float32
 
@@ -63,7 +63,7 @@ class _Chosen(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(hidden_SD, head_VD, source_M, targets_M)
         ctx.coldness, ctx.kept = coldness, None
-        chosen_M = hidden_SD.new_empty(len(source_M))
+        chosen_M = wide(hidden_SD.new_empty(len(source_M)))
         chunks = _chunks(hidden_SD, head_VD, source_M)
         for place, members in chunks:
             logprobs = _logprobs(hidden_SD[place], head_VD, coldness)
@@ -80,7 +80,8 @@ class _Chosen(torch.autograd.Function):
         hidden_SD, head_VD, source_M, targets_M = ctx.saved_tensors
         grad_M = grads[0] * ctx.coldness
         total_S = grad_M.new_zeros(len(hidden_SD)).index_add_(0, source_M, grad_M)
-        head_DV = head_VD.t().contiguous()
+        kind = hidden_SD.dtype
+        head_DV = head_VD.t().to(kind).contiguous()
         grad_SD, grad_VD = torch.empty_like(hidden_SD), None
         for place, members in _chunks(hidden_SD, head_VD, source_M):
             kept, ctx.kept = ctx.kept, None
@@ -88,16 +89,19 @@ class _Chosen(torch.autograd.Function):
             grad_SV = logprobs.exp_().mul_(-total_S[place, None])
             where = (source_M[members] - place.start) * len(head_VD) + targets_M[members]
             grad_SV.view(-1).index_add_(0, where, grad_M[members])
+            grad_SV = grad_SV.to(kind)
             grad_SD[place] = product(grad_SV, head_DV)
             if grad_VD is None:
-                grad_VD = product(grad_SV.t(), hidden_SD[place].t())
-            else:  # in place: a second vocabulary × hidden would be the largest array of all
+                grad_VD = product(grad_SV.t(), hidden_SD[place].t()).to(head_VD.dtype)
+            elif kind == head_VD.dtype:  # a second vocabulary × hidden would be the largest array
                 grad_VD.addmm_(grad_SV.t(), hidden_SD[place])
+            else:
+                grad_VD += product(grad_SV.t(), hidden_SD[place].t())
         return grad_SD, grad_VD, None, None, None
 
 
 def _logprobs(hidden_SD: Tensor, head_VD: Tensor, coldness: float) -> Tensor:
-    logits_SV = product(hidden_SD, head_VD)
+    logits_SV = wide(product(hidden_SD, head_VD.to(hidden_SD.dtype)))
     return torch.log_softmax(logits_SV if coldness == 1.0 else logits_SV.mul_(coldness), -1)
 
 

@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from rlvr_placebo.core.errors import PlaceboError
 
+NARROW = (torch.bfloat16, torch.float16)  # numbers that sums and probabilities are not left in
 SMALL = 1 << 20  # multiplications below which the call of oneDNN costs more than it saves
 GRAIN = 128  # rows
 EXACT = 192  # sums no longer than this have the same bytes in both libraries (seen, not promised)
@@ -81,10 +82,17 @@ def _is_for_onednn(x: Tensor) -> bool:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x @ weightᵀ + bias``, with gradient where one is wanted."""
+    """``x @ weightᵀ + bias`` in the numbers of ``x``, with gradient where one is wanted."""
+    if weight.dtype != x.dtype:
+        weight, bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
     if torch.is_grad_enabled() and _is_for_onednn(x):
         return _Linear.apply(x, weight, bias)
     return product(x, weight, bias)
+
+
+def wide(x: Tensor) -> Tensor:
+    """Narrow numbers as float32; others as they are."""
+    return x.float() if x.dtype in NARROW else x
 
 
 def round_up(count: int, grain: int) -> int:
@@ -120,11 +128,30 @@ class _Linear(torch.autograd.Function):
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` by :func:`linear`."""
+    """``nn.Linear`` by :func:`linear`.
+
+    Between :meth:`hold` and :meth:`release`, while the weights stand still, it has a copy of them
+    in other numbers.
+    """
+
+    _held: tuple[Tensor, Tensor | None] | None = None
 
     def forward(self, input: Tensor) -> Tensor:
         """``input @ weightᵀ + bias``."""
-        return linear(input, self.weight, self.bias)
+        if self._held is None or torch.is_grad_enabled():
+            return linear(input, self.weight, self.bias)
+        return linear(input, *self._held)
+
+    def hold(self, dtype: torch.dtype | None) -> None:
+        """Copy the weights; until :meth:`release` they must not change."""
+        if dtype not in (None, self.weight.dtype):
+            with torch.no_grad():
+                bias = None if self.bias is None else self.bias.to(dtype)
+                self._held = self.weight.to(dtype), bias
+
+    def release(self) -> None:
+        """Forget the copy."""
+        self._held = None
 
 
 class Joined:
@@ -147,14 +174,14 @@ class Joined:
             return [getattr(self._owner, name)(x) for name in self._names]
         return linear(x, *self._held).split(self._sizes, -1)
 
-    def hold(self) -> None:
+    def hold(self, dtype: torch.dtype | None = None) -> None:
         """Put the matrices together; until :meth:`release` they must not change."""
         parts = [getattr(self._owner, name) for name in self._names]
         if not all(type(part) is Linear for part in parts):  # adapters stand beside them
             return
         with torch.no_grad():
-            weight = torch.cat([part.weight for part in parts])
-            biases = tuple(part.bias for part in parts if part.bias is not None)
+            weight = torch.cat([part.weight for part in parts]).to(dtype)
+            biases = tuple(part.bias.to(dtype) for part in parts if part.bias is not None)
             self._sizes = [part.out_features for part in parts]
             self._held = weight, torch.cat(biases) if biases else None
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from rlvr_placebo.model.architecture import Architecture
 from rlvr_placebo.model.decoder import Decoder, causal_attention
 from rlvr_placebo.model.packing import Layout
-from rlvr_placebo.model.products import round_up, rounded
+from rlvr_placebo.model.products import round_up, rounded, wide
 
 # A row's numbers must not depend on the batch around it. Sums over slots are vectorised, so their
 # length is rounded up to whole blocks: a masked slot adds an exact zero, and no shorter tail is
@@ -107,7 +107,7 @@ class Cache:
             torch.baddbmm(self._hidden, self._together(query_BKRE), prompt_keys, alpha=scale)
         )
         slots = shared.shape[-1]
-        weights = torch.cat((shared, own), -1).softmax(-1)
+        weights = wide(torch.cat((shared, own), -1)).softmax(-1).to(query.dtype)
         said = self._together(weights[..., :slots]).bmm(self._prompt_values[layer].flatten(0, 1))
         out = torch.baddbmm(
             self._apart(said).flatten(0, 1),
