@@ -165,6 +165,20 @@ def test_adapters_killed_and_resumed_are_uninterrupted(uninterrupted, benchmark,
     assert "lora" not in open_run(uninterrupted).config
 
 
+def test_bf16_killed_and_resumed_is_uninterrupted(uninterrupted, benchmark, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    narrow = ("ground_truth", "precision=bfloat16")
+    assert start(one, benchmark, "", *narrow) == 0
+    assert start(other, benchmark, "between updates late", *narrow) == -signal.SIGKILL
+    assert start(other, benchmark, "", *narrow) == 0
+    assert contents(one) == contents(other)
+    (contract,) = open_run(one).config["contracts"]
+    assert contract["dtype"] == "bfloat16"
+    assert contract["measurement"] != open_run(uninterrupted).config["contracts"][0]["measurement"]
+    mismatch = [r["mismatch/max_logprob_difference"] for r in open_run(one).metrics("step")]
+    assert max(mismatch) > 1e-3  # rounding, which float32 does not have
+
+
 def test_a_finished_run_is_left_alone(uninterrupted, benchmark):
     before = {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("*") if p.is_file()}
     assert start(uninterrupted, benchmark) == 0

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from tyro.conf import UseAppendAction, arg
 
-from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.errors import PlaceboError, suggest
 
 Settings = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="KEY=VALUE")]
 
@@ -85,6 +85,8 @@ class Eval:
     """Of all decoding."""
     extraction: str = "none"
     """Where no answer is stated: none, or last_number (as the paper's code does)."""
+    precision: str = "float32"
+    """What is computed with: float32 or bfloat16."""
     resume: bool = False
     """Go on with what was killed in --out."""
 
@@ -92,12 +94,16 @@ class Eval:
         """Evaluate and print accuracy with its error."""
         from rlvr_placebo.cli.progress import Display
         from rlvr_placebo.cli.tables import print_summary
-        from rlvr_placebo.evaluate.contract import EvaluationConfig
+        from rlvr_placebo.evaluate.contract import PRECISIONS, EvaluationConfig
         from rlvr_placebo.evaluate.served import Server
         from rlvr_placebo.model.process import settle
-        from rlvr_placebo.train.standalone import evaluate_model, evaluate_served
+        from rlvr_placebo.train.standalone import Place, evaluate_model, evaluate_served
 
         settle()
+        if self.precision not in PRECISIONS:
+            raise PlaceboError(
+                f"--precision {self.precision}: {suggest(self.precision, PRECISIONS)}"
+            )
         if self.concurrency < 1:
             raise PlaceboError(f"--concurrency {self.concurrency}: must be 1 or more")
         if self.server and not self.server.startswith(("http://", "https://")):
@@ -107,14 +113,14 @@ class Eval:
             (self.benchmark,), 0, temperatures, self.samples, self.max_tokens, self.seed,
             self.extraction,
         )  # fmt: skip
-        rest = (how, self.template, self.out, self.resume)
+        rest = (how, self.template, Place(self.out, self.resume))
         with Display(0) as display:
             if self.server:
                 key = os.environ.get("OPENAI_API_KEY", "")
                 server = Server(self.server, self.model, key, self.concurrency)
                 summary = evaluate_served(server, *rest, display)
             else:
-                summary = evaluate_model(self.model, *rest, display)
+                summary = evaluate_model(self.model, *rest, display, self.precision)
         print_summary(self.model, summary, self.out)
 
 

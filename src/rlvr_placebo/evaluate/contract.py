@@ -15,6 +15,7 @@ from rlvr_placebo.verify.extract import FALLBACKS
 from rlvr_placebo.verify.judge import VERSION as VERIFIER
 
 COLDEST, HOTTEST = 0.01, 100.0  # temperatures above 0; nearer to 0, ask for 0
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def make_contract(
     template: Template,
     tokenizer: Tokenizer,
     how: EvaluationConfig,
+    precision: str = PRECISIONS[0],
 ) -> Contract:
     """Fix the contract of one benchmark."""
     return Contract(
@@ -102,6 +104,7 @@ def make_contract(
         stops=tokenizer.stops,
         stop_texts=template.stops,
         extraction=how.extraction,
+        dtype=precision,
     )
 
 

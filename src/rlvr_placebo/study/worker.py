@@ -32,7 +32,7 @@ from rlvr_placebo.pocket.families import variety_of
 from rlvr_placebo.train.loop import run
 from rlvr_placebo.train.prompts import sweep_prompts
 from rlvr_placebo.train.settings import from_dict
-from rlvr_placebo.train.standalone import documented, evaluate_model
+from rlvr_placebo.train.standalone import Place, documented, evaluate_model
 from rlvr_placebo.train.watch import Silent, Watch
 
 PR_SET_PDEATHSIG = 1
@@ -140,7 +140,7 @@ def _sweep(model: str, how: dict[str, Any], templates: list[str], out: str, watc
 
 
 def _evaluate(model: str, how: dict[str, Any], template: str, out: str, watch: Watch) -> None:
-    evaluate_model(model, _evaluation(how), template, Path(out), True, watch)
+    evaluate_model(model, _evaluation(how), template, Place(Path(out), resume=True), watch)
 
 
 def _evaluation(how: dict[str, Any]) -> EvaluationConfig:

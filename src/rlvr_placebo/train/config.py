@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlvr_placebo.core.errors import PlaceboError, suggest
-from rlvr_placebo.evaluate.contract import COLDEST, HOTTEST, EvaluationConfig, check_evaluation
+from rlvr_placebo.evaluate.contract import (
+    COLDEST,
+    HOTTEST,
+    PRECISIONS,
+    EvaluationConfig,
+    check_evaluation,
+)
 from rlvr_placebo.labels.votes import MOST, LabelsConfig
 from rlvr_placebo.learner.advantages import ADVANTAGES
 from rlvr_placebo.learner.learner import OPTIMIZERS, OptimizerConfig
@@ -55,6 +61,8 @@ class RunConfig:
     """Train on the first so many problems of the pool only; 0: on all (one-shot is 1)."""
     template: str = "plain"
     """What surrounds a question, in training and evaluation."""
+    precision: str = "float32"
+    """What is computed with: float32, or bfloat16 beside weights that stay float32."""
     checkpoint_every: int = 0
     """Keep a checkpoint every so many steps; 0: the final one only."""
     labels: LabelsConfig = field(default_factory=LabelsConfig)
@@ -75,6 +83,8 @@ class RunConfig:
         document = {**_plain(dataclasses.asdict(self)), "reward": self.reward}
         if not self.lora.rank:
             del document["lora"]
+        if self.precision == PRECISIONS[0]:
+            del document["precision"]
         return document
 
 
@@ -120,7 +130,7 @@ def check(config: RunConfig) -> None:
     get_template(config.template)
     values = dict(flatten(config.as_dict()))
     for key, allowed in _CHOICES.items():
-        if values[key] not in allowed:
+        if key in values and values[key] not in allowed:
             hint = suggest(str(values[key]), allowed)
             raise PlaceboError(f"setting {key}: unknown value {values[key]!r}; {hint}")
     for keys_, low, high in _RANGES:
@@ -161,6 +171,7 @@ def _check_labels(config: RunConfig) -> None:
 
 
 _CHOICES: Mapping[str, Iterable[str]] = {
+    "precision": PRECISIONS,
     "loss.advantage": tuple(ADVANTAGES),
     "loss.aggregation": AGGREGATIONS,
     "loss.ratio": RATIOS,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rlvr_placebo.analysis.summary import summarize
 from rlvr_placebo.core.files import digest, write_json, write_table
 from rlvr_placebo.core.rundir import PARTS, RunDirectory, claim
-from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
+from rlvr_placebo.evaluate.contract import PRECISIONS, EvaluationConfig, check_evaluation
 from rlvr_placebo.evaluate.probe import Ask, check_probe, contrast, long_enough, probe
 from rlvr_placebo.evaluate.served import ServedEngine, Server, question_of, served_contract
 from rlvr_placebo.model.checkpoint import load
@@ -20,23 +20,37 @@ from rlvr_placebo.text.benchmarks import unusual_size
 from rlvr_placebo.text.problems import content_hash, load_problems
 from rlvr_placebo.text.templates import get_template
 from rlvr_placebo.train.evaluations import measure
-from rlvr_placebo.train.trial import Benchmark, environment, make_benchmarks
+from rlvr_placebo.train.trial import Benchmark, compute_in, environment, make_benchmarks
 from rlvr_placebo.train.watch import Watch
 from rlvr_placebo.verify.judge import VERSION
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where an evaluation goes.
+
+    Attributes:
+        out: directory for samples, summary and result.
+        resume: go on with an evaluation that was killed there.
+    """
+
+    out: Path
+    resume: bool = False
+
+
 def evaluate_model(
-    model: str, how: EvaluationConfig, template: str, out: Path, resume: bool, watch: Watch
-) -> list[dict[str, Any]]:
+    model: str, how: EvaluationConfig, template: str, place: Place, watch: Watch,
+    precision: str = PRECISIONS[0],
+) -> list[dict[str, Any]]:  # fmt: skip
     """Evaluate a model on benchmarks and keep every sample.
 
     Args:
         model: family, folder or hub id.
         how: benchmarks, temperatures, samples, seed.
         template: name of the prompt template.
-        out: directory for samples, summary and result.
-        resume: go on with an evaluation that was killed there.
+        place: where samples, summary and result go.
         watch: hears of progress.
+        precision: what is computed with.
 
     Returns:
         The summary; see :func:`rlvr_placebo.analysis.summary.summarize`.
@@ -48,17 +62,18 @@ def evaluate_model(
     checkpoint = load(model)
     if checkpoint.model.remark:
         watch.warn(checkpoint.model.remark)
-    benchmarks = make_benchmarks(how, get_template(template), checkpoint.tokenizer)
+    compute_in(checkpoint.model, precision)
+    benchmarks = make_benchmarks(how, get_template(template), checkpoint.tokenizer, precision)
     positions = checkpoint.model.architecture.max_positions
     for benchmark in benchmarks:
         check_length(benchmark.prompts, how.max_tokens, positions)
         remark(benchmark.contract.benchmark, len(benchmark.problems), watch)
     engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
-    return _evaluated((model, checkpoint.digest), engine, benchmarks, out, resume, watch)
+    return _evaluated((model, checkpoint.digest), engine, benchmarks, place, watch)
 
 
 def evaluate_served(
-    server: Server, how: EvaluationConfig, template: str, out: Path, resume: bool, watch: Watch
+    server: Server, how: EvaluationConfig, template: str, place: Place, watch: Watch
 ) -> list[dict[str, Any]]:
     """Evaluate what a server serves; arguments and result as of :func:`evaluate_model`.
 
@@ -75,26 +90,25 @@ def evaluate_served(
         remark(name, len(problems), watch)
     engine = ServedEngine(server)
     engine.generate(benchmarks[0].prompts[:1], Sampling(0.0, 1.0, 1), [[0]])
-    return _evaluated((server.model, "served"), engine, benchmarks, out, resume, watch)
+    return _evaluated((server.model, "served"), engine, benchmarks, place, watch)
 
 
 def _evaluated(
-    model: tuple[str, str], engine: Engine, benchmarks: list[Benchmark], out: Path, resume: bool,
-    watch: Watch,
-) -> list[dict[str, Any]]:  # fmt: skip
+    model: tuple[str, str], engine: Engine, benchmarks: list[Benchmark], place: Place, watch: Watch
+) -> list[dict[str, Any]]:
     """Measure, or read what was measured, in a directory of its own.
 
     Args:
         model: its name and digest.
         engine: that holds it.
         benchmarks: what is measured.
-        out: the directory.
-        resume: go on with what was killed there.
+        place: the directory.
         watch: hears of progress.
     """
     contracts = [b.contract.as_dict() for b in benchmarks]
     config = {"model": model[0], "model_digest": model[1], "contracts": contracts}
-    with claim(out, config, resume) as directory:
+    out = place.out
+    with claim(out, config, place.resume) as directory:
         if directory.finished:
             directory.must_be_whole()
             return directory.metrics("evaluation")[0]["summary"]

@@ -17,7 +17,12 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import digest, file_digest, read_table
 from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.rundir import RunDirectory
-from rlvr_placebo.evaluate.contract import Contract, EvaluationConfig, make_contract
+from rlvr_placebo.evaluate.contract import (
+    PRECISIONS,
+    Contract,
+    EvaluationConfig,
+    make_contract,
+)
 from rlvr_placebo.labels.votes import FILE, attach
 from rlvr_placebo.learner.learner import Learner
 from rlvr_placebo.model.adapter import adapt
@@ -29,6 +34,7 @@ from rlvr_placebo.model.checkpoint import (
     locate,
     read_architecture,
 )
+from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.model.products import library
 from rlvr_placebo.rewards.protocol import Reward
 from rlvr_placebo.rewards.registry import BENCHMARK
@@ -82,14 +88,15 @@ class Trial:
 
 
 def make_benchmarks(
-    how: EvaluationConfig, template: Template, tokenizer: Tokenizer
-) -> list[Benchmark]:
+    how: EvaluationConfig, template: Template, tokenizer: Tokenizer,
+    precision: str = PRECISIONS[0],
+) -> list[Benchmark]:  # fmt: skip
     """Load problem sets and render their prompts under one template."""
     benchmarks = []
     for name in how.benchmarks:
         problems = load_problems(name)
         prompts = [render(p, template, tokenizer) for p in problems]
-        contract = make_contract(name, problems, template, tokenizer, how)
+        contract = make_contract(name, problems, template, tokenizer, how, precision)
         benchmarks.append(Benchmark(problems, prompts, contract))
     return benchmarks
 
@@ -172,7 +179,7 @@ def gather(config: RunConfig, tokenizer: Tokenizer, model_digest: str, positions
         PlaceboError: problems are missing or do not fit the model, the labels or the reward.
     """
     template = get_template(config.template)
-    benchmarks = make_benchmarks(config.evaluation, template, tokenizer)
+    benchmarks = make_benchmarks(config.evaluation, template, tokenizer, config.precision)
     pool = load_pool(config, benchmarks)
     prompts = {p.id: render(p, template, tokenizer) for p in pool}
     check_fit(config, len(pool), [*prompts.values(), *(p for b in benchmarks for p in b.prompts)],
@@ -214,6 +221,7 @@ def prepare(config: RunConfig) -> Trial:
     rollout = config.rollout
     asked = [*found.prompts.values(), *(p for b in found.benchmarks for p in b.prompts)]
     count = sum(p.numel() for p in model.parameters())
+    compute_in(model, config.precision)
     if config.lora.rank:
         adapt(model, config.lora, config.seed)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -239,6 +247,19 @@ def prepare(config: RunConfig) -> Trial:
         ),
         benchmarks=found.benchmarks,
     )
+
+
+def compute_in(model: Decoder, precision: str) -> None:
+    """Set the numbers that a model computes with; its weights stay float32.
+
+    Raises:
+        PlaceboError: the model goes through another library, which has numbers of its own.
+    """
+    if precision == PRECISIONS[0]:
+        return
+    if model.remark:
+        raise PlaceboError(f"precision {precision}: {model.remark}; only float32 there")
+    model.compute = getattr(torch, precision)
 
 
 def duplicates(found: Material) -> dict[str, Shared]:
