@@ -8,6 +8,7 @@ import json
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -321,23 +322,19 @@ def print_settings() -> None:
     from rlvr_placebo.train.config import RECIPES, RunConfig
     from rlvr_placebo.train.settings import keys, make_config
 
-    configs = {r: make_config("-", "ground_truth", r).as_dict() for r in RECIPES}
+    configs = {r: make_config("-", "ground_truth", r) for r in RECIPES}
     meanings = dict(_meanings(RunConfig, ""))
     table = Table()
     for name in ("setting", *configs, "meaning"):
         table.add_column(name, no_wrap=name != "meaning")
     for key in keys():
-        values = [_show(_lookup(c, key.split("."))) for c in configs.values()]
+        values = [_show(attrgetter(key)(config)) for config in configs.values()]
         table.add_row(key, *values, meanings[key])
     for_tables(120).print(table, markup=False)
 
 
-def _lookup(document: Any, path: list[str]) -> Any:  # noqa: ANN401
-    return _lookup(document[path[0]], path[1:]) if path else document
-
-
 def _show(value: object) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ",".join(map(_show, value))
     return "off" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
