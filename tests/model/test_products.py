@@ -82,13 +82,13 @@ def test_joined_maps_are_the_maps(library):
     for biased in (True, False):
         parts = [products.Linear(64, size, bias=biased) for size in (32, 16, 48)]
         owner = torch.nn.ModuleDict(dict(zip("abc", parts, strict=True)))
-        joined, x = products.Joined(owner, *"abc"), torch.randn(40, 64)
+        joined, x = products.Joined(*"abc"), torch.randn(40, 64)
         with torch.no_grad():
             wanted = [part(x) for part in parts]
-            joined.hold()
-            held = joined(x)
+            joined.hold(owner)
+            held = joined(owner, x)
             joined.release()
             parts[0].weight.add_(1.0)
-            assert not torch.equal(joined(x)[0], held[0])  # and is not what was put together
+            assert not torch.equal(joined(owner, x)[0], held[0])  # and is not what was put together
         for ours, theirs in zip(held, wanted, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)

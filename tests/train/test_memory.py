@@ -24,20 +24,26 @@ def config(**settings):
 
 
 def test_weights_by_hand():
-    plain = needs(config(), A, 1000, [[1] * 50])
+    plain = needs(config(), A, (1000, 1000), [[1] * 50])
     assert plain.weights == 4 * 4 * 1000  # weights, gradients, two moments
-    assert needs(config(**{"loss.kl": 0.1}), A, 1000, [[1] * 50]).weights == 5 * 4 * 1000
-    sgd = needs(config(**{"optimizer.name": "sgd"}), A, 1000, [[1] * 50])
+    assert needs(config(**{"loss.kl": 0.1}), A, (1000, 1000), [[1] * 50]).weights == 5 * 4 * 1000
+    few = needs(config(**{"lora.rank": 4}), A, (1000, 10), [[1] * 50])
+    assert few.weights == 4 * (1000 + 3 * 10)
+    assert few.process > plain.process
+    sgd = needs(config(**{"optimizer.name": "sgd"}), A, (1000, 1000), [[1] * 50])
     assert sgd.weights == 2 * 4 * 1000
-    less = needs(config(**{"optimizer.checkpointing": True}), A, 1000, [[1] * 50])
+    less = needs(config(**{"optimizer.checkpointing": True}), A, (1000, 1000), [[1] * 50])
     assert less.update < plain.update
     tight = config(**{"optimizer.micro_tokens": 100, "optimizer.minibatches": 1})
     wide = config(**{"optimizer.minibatches": 1})
-    assert needs(tight, A, 1000, [[1] * 50]).update < needs(wide, A, 1000, [[1] * 50]).update / 10
+    assert (
+        needs(tight, A, (1000, 1000), [[1] * 50]).update
+        < needs(wide, A, (1000, 1000), [[1] * 50]).update / 10
+    )
 
 
 def test_what_does_not_fit_is_refused_with_advice(monkeypatch, tmp_path, capsys):
-    need = needs(config(), A, 10**9, [[1] * 50])
+    need = needs(config(), A, (10**9, 10**9), [[1] * 50])
     monkeypatch.setattr(memory, "available", lambda: 10**9)
     with pytest.raises(PlaceboError, match=r"needs about 16\.\d GB .* take a smaller model"):
         check_memory(config(), need)

@@ -86,6 +86,8 @@ class _Normed(torch.autograd.Function):
 class Attention(nn.Module):
     """Grouped-query self-attention with rotary positions."""
 
+    last = "o_proj"
+
     def __init__(self, a: Architecture, layer: int) -> None:
         """Projections (and norms of queries and keys, where there are any) of one layer."""
         super().__init__()
@@ -95,7 +97,7 @@ class Attention(nn.Module):
         self.k_proj = Linear(a.hidden_size, keys, bias=a.qkv_bias)
         self.v_proj = Linear(a.hidden_size, keys, bias=a.qkv_bias)
         self.o_proj = Linear(queries, a.hidden_size, bias=a.out_bias)
-        self.joined = Joined(self, "q_proj", "k_proj", "v_proj")
+        self.joined = Joined("q_proj", "k_proj", "v_proj")
         self.norm_by_head = a.style.qk_norm == "head"
         if a.style.qk_norm:
             sizes = (a.head_dim, a.head_dim) if self.norm_by_head else (queries, keys)
@@ -105,7 +107,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
         """Project, rotate, attend, project back."""
-        query, key, value = self.joined(x)
+        query, key, value = self.joined(self, x)
         both = torch.cat((self._normed(self.q_norm, query), self._normed(self.k_norm, key)), -1)
         query, key = rotate(self._heads(both), rotation).split(self.shares, 1)
         out_BHTE = attend(self.layer, query, key, self._heads(value))
@@ -123,17 +125,19 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     """Gated feed-forward block (SwiGLU)."""
 
+    last = "down_proj"
+
     def __init__(self, a: Architecture) -> None:
         """Three projections without biases."""
         super().__init__()
         self.gate_proj = Linear(a.hidden_size, a.intermediate_size, bias=False)
         self.up_proj = Linear(a.hidden_size, a.intermediate_size, bias=False)
         self.down_proj = Linear(a.intermediate_size, a.hidden_size, bias=False)
-        self.joined = Joined(self, "gate_proj", "up_proj")
+        self.joined = Joined("gate_proj", "up_proj")
 
     def forward(self, x: Tensor) -> Tensor:
         """``down(silu(gate(x)) · up(x))``."""
-        gate, up = self.joined(x)
+        gate, up = self.joined(self, x)
         return self.down_proj(functional.silu(gate) * up)
 
 
@@ -170,7 +174,7 @@ class Backbone(nn.Module):
         self.embed_tokens = nn.Embedding(a.vocab_size, a.hidden_size)
         layers = [Layer(a, i) for i in range(a.layers)]
         self.layers = nn.ModuleList(layers)
-        self.joined = [j for one in layers for j in (one.self_attn.joined, one.mlp.joined)]
+        self.blocks = [block for one in layers for block in (one.self_attn, one.mlp)]
         self.norm = RMSNorm(a.hidden_size, a.rms_norm_eps)
 
 
@@ -223,23 +227,21 @@ class Decoder(nn.Module):
     @contextlib.contextmanager
     def at_rest(self) -> Generator[None]:
         """Promise that the weights stay as they are: what is made of them is made once."""
-        parts = [*self.model.joined, *self._alone()]
-        for one in parts:
-            one.hold(self.compute)
+        blocks = self.model.blocks
+        ends = [block.get_submodule(block.last) for block in blocks]
+        alone = [part for part in ends if type(part) is Linear]
+        for block in blocks:
+            block.joined.hold(block, self.compute)
+        for part in alone:
+            part.hold(self.compute)
         if self.compute not in (None, self.head.dtype):
             self._head = self.head.detach().to(self.compute)
         try:
             yield
         finally:
             self._head = None
-            for one in parts:
-                one.release()
-
-    def _alone(self) -> list[Linear]:
-        """Linear maps that are not joined with others."""
-        names = ("self_attn.o_proj", "mlp.down_proj")
-        found = [layer.get_submodule(name) for layer in self.model.layers for name in names]
-        return [part for part in found if type(part) is Linear]
+            for held in (*(block.joined for block in blocks), *alone):
+                held.release()
 
     def _rotations(self, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines at these positions, from a table that grows as it is needed."""

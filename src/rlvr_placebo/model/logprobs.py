@@ -91,6 +91,8 @@ class _Chosen(torch.autograd.Function):
             grad_SV.view(-1).index_add_(0, where, grad_M[members])
             grad_SV = grad_SV.to(kind)
             grad_SD[place] = product(grad_SV, head_DV)
+            if not ctx.needs_input_grad[1]:  # a frozen head, beside adapters
+                continue
             if grad_VD is None:
                 grad_VD = product(grad_SV.t(), hidden_SD[place].t()).to(head_VD.dtype)
             elif kind == head_VD.dtype:  # a second vocabulary × hidden would be the largest array

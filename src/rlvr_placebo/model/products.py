@@ -157,26 +157,26 @@ class Linear(nn.Linear):
 class Joined:
     """Several linear maps of one input.
 
-    Example: ``gate, up = Joined(self, "gate_proj", "up_proj")(x)``.
+    Example: ``gate, up = Joined("gate_proj", "up_proj")(mlp, x)``.
 
     Between :meth:`hold` and :meth:`release`, while the weights stand still, they are one product.
     """
 
-    def __init__(self, owner: nn.Module, *names: str) -> None:
-        """Join parts of ``owner``, all with a bias or none; they keep their parameters."""
-        self._owner, self._names = owner, names
+    def __init__(self, *names: str) -> None:
+        """Join parts of these names, all with a bias or none; they keep their parameters."""
+        self._names = names
         self._held: tuple[Tensor, Tensor | None] | None = None
         self._sizes: list[int] = []
 
-    def __call__(self, x: Tensor) -> Sequence[Tensor]:
-        """What each part makes of ``x``."""
+    def __call__(self, owner: nn.Module, x: Tensor) -> Sequence[Tensor]:
+        """What each part of ``owner`` makes of ``x``."""
         if self._held is None or torch.is_grad_enabled():  # copies take no gradient
-            return [getattr(self._owner, name)(x) for name in self._names]
+            return [getattr(owner, name)(x) for name in self._names]
         return linear(x, *self._held).split(self._sizes, -1)
 
-    def hold(self, dtype: torch.dtype | None = None) -> None:
-        """Put the matrices together; until :meth:`release` they must not change."""
-        parts = [getattr(self._owner, name) for name in self._names]
+    def hold(self, owner: nn.Module, dtype: torch.dtype | None = None) -> None:
+        """Put the matrices of ``owner`` together; until :meth:`release` they must not change."""
+        parts = [getattr(owner, name) for name in self._names]
         if not all(type(part) is Linear for part in parts):  # adapters stand beside them
             return
         with torch.no_grad():

@@ -17,6 +17,7 @@ from rlvr_placebo.model.logprobs import CHUNK
 from rlvr_placebo.train.config import RunConfig
 
 PROCESS = 600 << 20  # Python and its libraries, the verifier's worker
+PEFT = 160 << 20  # what it imports
 FLOAT = 4
 LIMITS = {  # of a control group, and what it holds
     "/sys/fs/cgroup/memory.max": "/sys/fs/cgroup/memory.current",
@@ -31,16 +32,17 @@ class Needs:
     weights: int
     rollout: int
     update: int
+    process: int = PROCESS
 
     @property
     def total(self) -> int:
         """The peak: generation and update do not happen at once."""
-        return PROCESS + self.weights + max(self.rollout, self.update)
+        return self.process + self.weights + max(self.rollout, self.update)
 
     def __str__(self) -> str:
         """In one line."""
         return (
-            f"about {_gigabytes(self.total)} (Python and its libraries {_gigabytes(PROCESS)}, "
+            f"about {_gigabytes(self.total)} (Python and its libraries {_gigabytes(self.process)}, "
             f"weights, gradients and moments "
             f"{_gigabytes(self.weights)}, generation {_gigabytes(self.rollout)} or update "
             f"{_gigabytes(self.update)})"
@@ -70,7 +72,9 @@ def needs(
     kept = 2 * a.layers * a.kv_heads * a.head_dim * FLOAT
     cache = kept * rows * (room + longest)  # at worst every row has a prompt of its own
     logits = 6 * rows * a.vocab_size * FLOAT  # with what the sampler makes of them
-    return Needs(FLOAT * weights, 2 * cache + logits, _update(config, a, longest))
+    process = PROCESS + (PEFT if config.lora.rank else 0)
+    update = _update(config, a, longest)
+    return Needs(FLOAT * weights, 2 * cache + logits, update, process)
 
 
 def _update(config: RunConfig, a: Architecture, longest: int) -> int:
