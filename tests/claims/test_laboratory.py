@@ -88,7 +88,7 @@ def test_the_laboratory_carried_out(tmp_path, monkeypatch, capsys):
     few.write_text(
         'models = ["pocket/code-prior", "pocket/bad-code"]\nrewards = ["random(0.5)"]\n'
         "seeds = [1, 2]\n[settings]\nsteps = 1\nrollout.problems = 2\nrollout.samples = 4\n"
-        "evaluation.max_tokens = 20\nevaluation.samples = 1\n"
+        "evaluation.max_tokens = 8\nevaluation.samples = 1\nevaluation.temperatures = [1.0]\n"
         "[variants.both]\n[variants.off]\n"
         'clip_low = "off"\nclip_high = "off"\n'
         '[variants."off, as far"]\nlearning_rate = 6e-5\n'

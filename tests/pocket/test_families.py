@@ -137,7 +137,7 @@ def test_varieties_by_name():
     ("arguments", "message"),
     [
         (("code-prio",), "did you mean 'code-prior'"),
-        (("code-prior", "--architecture", "qwen3"), "did you mean 'qwen2'"),
+        (("code-prior", "--architecture", "olmo3"), "did you mean 'olmo2'"),
         (("code-prior", "--dose", "1.5"), "between 0 and 1"),
         (("code-prior", "--dose", "0.1234567"), "three decimals at most"),
         (("no-code", "--dose", "0.5"), "writes no code"),

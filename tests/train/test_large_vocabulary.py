@@ -26,8 +26,8 @@ from rlvr_placebo.train.settings import make_config, parse_settings
 settle()
 model, few, out, kill, *more = sys.argv[1:]
 settings = parse_settings([
-    "steps=2", "problems=2", "rollout.samples=4", "rollout.max_tokens=24", "minibatches=2",
-    "evaluation.samples=1", "evaluation.max_tokens=24", "benchmarks=" + few, "pool=" + few,
+    "steps=2", "problems=2", "rollout.samples=4", "rollout.max_tokens=12", "minibatches=2",
+    "evaluation.samples=1", "evaluation.max_tokens=12", "benchmarks=" + few, "pool=" + few,
     "learning_rate=1e-4", *more,
 ])
 config = make_config(model, "random(0.5)", "pocket", settings)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,18 @@ def study_file(name: str, scale: str = "pocket") -> Path:
     return Path(str(files("rlvr_placebo.claims") / "studies" / scale / f"{name}.toml"))
 
 
+def study_of(name: str) -> Study:
+    """The study of a claim; read once, as long as its file is the same."""
+    path = study_file(name)
+    return _read(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@cache
+def _read(path: Path, changed: int) -> Study:
+    del changed  # a file that has changed is another
+    return load_study(path)
+
+
 def choose(ids: Sequence[str], quick: bool) -> list[Claim]:
     """Claims by id; without any, all of them or the quick ones.
 
@@ -68,7 +81,7 @@ def describe(claim: Claim) -> dict[str, Any]:
         {"effect": e.says, "rule": str(e.rule), "margin": e.margin, "means": RULES[e.rule]}
         for e in claim.effects
     ]
-    study = load_study(study_file(claim.study))
+    study = study_of(claim.study)
     seeds = sorted({config.seed for config in study.runs.values()})
     return {
         "id": claim.id, "says": claim.says, "source": claim.source, "quick": claim.quick,
@@ -97,7 +110,7 @@ def plan_of(claims: Sequence[Claim], out: Path) -> Plan:
     arms: dict[str, Arm] = {}
     for claim in claims:
         wanted = {arm for effect in claim.effects for _, arm, _ in effect.terms}
-        for name, config in load_study(study_file(claim.study)).runs.items():
+        for name, config in study_of(claim.study).runs.items():
             if _arm(config) not in wanted or _unbuilt(config.model):
                 continue
             own, chosen = name, config
@@ -134,7 +147,7 @@ def _builds(claims: Sequence[Claim], out: Path) -> dict[str, Job]:
 def _teacher(model: str) -> tuple[str, RunConfig]:
     """The run that makes ``trained/<family>``: true labels, first seed."""
     arm = Arm(f"pocket/{model.removeprefix(TRAINED)}", "ground_truth")
-    runs = load_study(study_file("labels")).runs
+    runs = study_of("labels").runs
     return next((name, config) for name, config in runs.items() if _arm(config) == arm)
 
 

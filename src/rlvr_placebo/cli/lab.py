@@ -17,7 +17,7 @@ class PocketBuild:
     family: Positional[str]
     """code-prior, mixed-prior, bad-code, no-code or memoriser."""
     architecture: str | None = None
-    """qwen2, llama or olmo2, if not the family's own: crosses prior and architecture."""
+    """qwen2, qwen3, llama, mistral or olmo2, if not its own: crosses prior and architecture."""
     dose: float | None = None
     """Frequency of code, if not the family's own; 0.2, 0.35, 0.5, 0.65, 0.8 are the usual ones."""
     seed: int = 0
