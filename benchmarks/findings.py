@@ -1,7 +1,7 @@
 """Put what was found of the claims, and the laboratory's decision, into the documents.
 
 placebo claims run --out runs/claims; placebo clipping --out runs/clipping
-python benchmarks/findings.py runs/claims [runs/clipping]
+python benchmarks/findings.py --claims runs/claims --clipping runs/clipping
 """
 
 from __future__ import annotations
@@ -29,33 +29,44 @@ from rlvr_placebo.report.findings import draw_drift, draw_effects, draw_ends, sp
 def main() -> None:
     """Read the results, draw, and fill the marked places."""
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    ask.add_argument("claims", type=Path)
-    ask.add_argument("clipping", type=Path, nargs="?")
+    ask.add_argument("--claims", type=Path, help="a folder of placebo claims run")
+    ask.add_argument("--clipping", type=Path, help="a folder of placebo clipping")
     asked = ask.parse_args()
-    document = read(asked.claims / "claims.json")
-    clipping = read(asked.clipping / "clipping.json") if asked.clipping else None
-    claims = document["claims"]
-    rules = {claim.id: claim.digest for claim in CLAIMS.values()}
-    old = [entry["id"] for entry in claims if rules.get(entry["id"]) != entry.get("digest")]
-    if old or not claims:
-        sys.exit(f"{asked.claims}: {', '.join(old) or 'nothing'} was found by other rules than "
-                 "today's, or not at all; placebo claims run --out decides anew")  # fmt: skip
-    pages = [
-        (DOCS / "findings.md", "totals", totals(document, asked.claims)),
-        (DOCS / "findings.md", "claims", effects_table(claims)),
-        (ROOT / "README.md", "findings", claims_table(claims)),
-    ]
-    drawings = {"findings-claims.svg": draw_effects(claims)}
-    if clipping:
+    pages: list[tuple[Path, str, str]] = []
+    drawings: dict[str, Markup] = {}
+    if asked.claims:
+        document = read(asked.claims / "claims.json")
+        claims = document["claims"]
+        check(claims, asked.claims)
+        pages += [
+            (DOCS / "findings.md", "totals", totals(document, asked.claims)),
+            (DOCS / "findings.md", "claims", effects_table(claims)),
+            (ROOT / "README.md", "findings", claims_table(claims)),
+        ]
+        drawings["findings-claims.svg"] = draw_effects(claims)
+    if asked.clipping:
+        clipping = read(asked.clipping / "clipping.json")
         pages.append((DOCS / "findings.md", "clipping", laboratory(clipping)))
         if clipping["decision"]:
             drawings["findings-drift.svg"] = draw_drift(clipping["local"])
             drawings["findings-ends.svg"] = draw_ends(clipping["trajectories"])
+    if not pages:
+        ask.error("nothing to read: give --claims DIR, --clipping DIR or both")
     for page, name, text in pages:  # everything has been read and made
         fill(page, name, text)
     for name, drawing in drawings.items():
         draw(name, drawing)
-    sys.stdout.write("written: docs/findings.md, README.md\n")
+    written = sorted({page.name for page, _, _ in pages})
+    sys.stdout.write(f"written: {', '.join([*written, *drawings])}\n")
+
+
+def check(claims: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Refuse findings of rules that are no longer those of the claims."""
+    rules = {claim.id: claim.digest for claim in CLAIMS.values()}
+    old = [entry["id"] for entry in claims if rules.get(entry["id"]) != entry.get("digest")]
+    if old or not claims:
+        sys.exit(f"{folder}: {', '.join(old) or 'nothing'} was found by other rules than "
+                 "today's, or not at all; placebo claims run --out decides anew")  # fmt: skip
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -149,8 +160,7 @@ def laboratory(found: Mapping[str, Any]) -> str:
         for one in (sgd, adamw):
             for key in path:
                 one = one[key]
-            low, high = one["interval90"]
-            cells.append(f"{one['value']:+.4f} [{low:+.4f}, {high:+.4f}] | {one['detectable']:.4f}")
+            cells.append(f"{drift(one, 'interval90')} | {one['detectable']:.4f}")
         rows.append(f"| {name} | {' | '.join(cells)} |")
     rows.append(f"| a tenth of luck | {sgd['margin']:.4f} | | {adamw['margin']:.4f} | |")
     rows += ["", *by_dose(found["local"])]
@@ -174,6 +184,12 @@ def twin_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return table
 
 
+def drift(one: Mapping[str, Any], key: str) -> str:
+    """Log-odds with one of their intervals."""
+    low, high = one[key]
+    return f"{one['value']:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
 def by_dose(local: Sequence[Mapping[str, Any]]) -> list[str]:
     """Each dose: what both clips did beyond off, and how often they bound."""
     rows = [
@@ -184,11 +200,7 @@ def by_dose(local: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     for lab in local:
         share = 1 / (1 + math.exp(-lab["before"]))
-        ends = []
-        for cell in ("both", "off"):
-            one = lab["cells"][cell]
-            low, high = one["interval"]
-            ends.append(f"{one['value']:+.4f} [{low:+.4f}, {high:+.4f}]")
+        ends = [drift(lab["cells"][cell], "interval") for cell in ("both", "off")]
         own = lab["logged"]["both"]
         bound = 100 * (own["clip_ratio/high_mean"] + own["clip_ratio/low_mean"])
         rows.append(

@@ -28,6 +28,7 @@ from rlvr_placebo.core.seeds import seed_for
 from rlvr_placebo.model.architecture import Architecture, RopeScaling
 from rlvr_placebo.model.checkpoint import Checkpoint, load
 from rlvr_placebo.model.decoder import Decoder, initialise
+from rlvr_placebo.model.packing import TokenRows
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.rollout.protocol import Sampling
 from rlvr_placebo.text.problems import load_problems
@@ -98,6 +99,23 @@ FOREIGN = {
     "qwen3_moe": {**LLAMA_LIKE, "head_dim": 12, "moe_intermediate_size": 32, "num_experts": 4,
                   "num_experts_per_tok": 2},
 }  # fmt: skip
+
+
+def rows_of(groups):
+    """Token rows of ``[(prompt, [completion, …]), …]``."""
+    completions = [c for _, group in groups for c in group]
+
+    def padded(texts):
+        longest = max(map(len, texts))
+        return torch.tensor([t + [0] * (longest - len(t)) for t in texts])
+
+    return TokenRows(
+        padded([p for p, _ in groups]),
+        torch.tensor([len(p) for p, _ in groups]),
+        padded(completions),
+        torch.tensor([len(c) for c in completions]),
+        torch.tensor([i for i, (_, group) in enumerate(groups) for _ in group]),
+    )
 
 
 def make_foreign(kind, folder, tokenizer, **more):

@@ -43,6 +43,7 @@ class Echo:
     """Writes what it was told to, whatever it is shown."""
 
     name = "echo"
+    block = 64
 
     def __init__(self, texts):
         self.texts = list(texts)

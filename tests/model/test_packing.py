@@ -7,29 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import ARCHITECTURES, random_model
+from conftest import ARCHITECTURES, random_model, rows_of
 from rlvr_placebo.model import logprobs, packing
 from rlvr_placebo.model.logprobs import completion_logprobs
-from rlvr_placebo.model.packing import TokenRows, cuts
+from rlvr_placebo.model.packing import cuts
 
 MODELS = {name: random_model(a).double() for name, a in ARCHITECTURES.items()}
-
-
-def rows_of(groups):
-    """Token rows of ``[(prompt, [completion, …]), …]``."""
-    completions = [c for _, group in groups for c in group]
-
-    def padded(texts):
-        longest = max(map(len, texts))
-        return torch.tensor([t + [0] * (longest - len(t)) for t in texts])
-
-    return TokenRows(
-        padded([p for p, _ in groups]),
-        torch.tensor([len(p) for p, _ in groups]),
-        padded(completions),
-        torch.tensor([len(c) for c in completions]),
-        torch.tensor([i for i, (_, group) in enumerate(groups) for _ in group]),
-    )
 
 
 def naive(model, groups, temperature):

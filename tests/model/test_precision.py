@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from conftest import ARCHITECTURES, random_model
+from conftest import ARCHITECTURES, random_model, rows_of
 from rlvr_placebo.model.checkpoint import save
 from rlvr_placebo.model.logprobs import completion_logprobs
 from rlvr_placebo.model.packing import TokenRows
@@ -49,15 +49,8 @@ def test_the_learner_scores_what_the_engine_sampled_within_rounding(shipped):
     engine = NativeEngine(model, shipped.tokenizer)
     groups = engine.generate(prompts, Sampling(1.0, 1.0, 24), [[1, 2, 3, 4], [5, 6, 7, 8]])
     flat = [c for group in groups for c in group]
-    lengths = torch.tensor([len(c) for c in flat])
-    rows = torch.zeros(8, int(lengths.max()), dtype=torch.long)
-    for row, completion in enumerate(flat):
-        rows[row, : len(completion)] = torch.tensor(completion.tokens)
-    padded = torch.zeros(2, len(prompts[0]), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        padded[row, : len(prompt)] = torch.tensor(prompt)
-    packed = TokenRows(padded, torch.tensor([len(p) for p in prompts]), rows, lengths,
-                       torch.arange(2).repeat_interleave(4))  # fmt: skip
+    texts = [[c.tokens.tolist() for c in group] for group in groups]
+    packed = rows_of(list(zip(prompts, texts, strict=True)))
     scored = completion_logprobs(model, packed, 1.0)
     differences = torch.cat([
         (scored[i, : len(c)].detach() - torch.tensor(c.logprobs)).abs() for i, c in enumerate(flat)

@@ -6,13 +6,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from conftest import ARCHITECTURES, FOREIGN, make_foreign, random_model
+from conftest import ARCHITECTURES, FOREIGN, make_foreign, random_model, rows_of
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Finish
 from rlvr_placebo.core.seeds import seed_for, uniforms
 from rlvr_placebo.model.checkpoint import load, save, shipped_families
 from rlvr_placebo.model.logprobs import completion_logprobs
-from rlvr_placebo.model.packing import TokenRows
 from rlvr_placebo.rollout import native, sampler
 from rlvr_placebo.rollout.cache import prefill
 from rlvr_placebo.rollout.native import NativeEngine
@@ -105,23 +104,12 @@ def test_the_learner_scores_what_the_engine_sampled(kind, shipped, tmp_path):
     engine = NativeEngine(model, shipped.tokenizer)
     completions = engine.generate(prompts, Sampling(1.0, 1.0, 16), seeds_for(prompts, 4))
     flat = [c for group in completions for c in group]
-    rows = TokenRows(
-        *_padded(prompts), *_padded([c.tokens.tolist() for c in flat]),
-        torch.arange(3).repeat_interleave(4),
-    )  # fmt: skip
-    scored = completion_logprobs(model, rows, 1.0)
+    texts = [[c.tokens.tolist() for c in group] for group in completions]
+    scored = completion_logprobs(model, rows_of(list(zip(prompts, texts, strict=True))), 1.0)
     for row, completion in zip(scored.detach().numpy(), flat, strict=True):
         np.testing.assert_allclose(row[: len(completion)], completion.logprobs, atol=2e-5)
     scored.sum().backward()
     assert all(p.grad is not None for p in model.parameters() if p.dim() == 2)
-
-
-def _padded(lists):
-    lengths = torch.tensor([len(one) for one in lists])
-    rows = torch.zeros(len(lists), int(lengths.max()), dtype=torch.long)
-    for row, one in enumerate(lists):
-        rows[row, : len(one)] = torch.tensor(one)
-    return rows, lengths
 
 
 # ---- one batch composition against another -----------------------------------------------------

@@ -148,13 +148,19 @@ def test_killed_and_resumed_is_uninterrupted(uninterrupted, benchmark, tmp_path,
     assert contents(out) == contents(uninterrupted)
 
 
-def test_adapters_killed_and_resumed_are_uninterrupted(uninterrupted, benchmark, tmp_path):
-    one, other = tmp_path / "one", tmp_path / "other"
-    lora = ("ground_truth", "lora.rank=4")
-    assert start(one, benchmark, "", *lora) == 0
-    assert start(other, benchmark, "between updates late", *lora) == -signal.SIGKILL
-    assert start(other, benchmark, "", *lora) == 0
+def the_same_when_killed(benchmark, folder, *more):
+    """A run with these settings; killed and resumed it is the same."""
+    one, other = folder / "one", folder / "other"
+    assert start(one, benchmark, "", "ground_truth", *more) == 0
+    killed = start(other, benchmark, "between updates late", "ground_truth", *more)
+    assert killed == -signal.SIGKILL
+    assert start(other, benchmark, "", "ground_truth", *more) == 0
     assert contents(one) == contents(other)
+    return one
+
+
+def test_adapters_killed_and_resumed_are_uninterrupted(uninterrupted, benchmark, tmp_path):
+    one = the_same_when_killed(benchmark, tmp_path, "lora.rank=4")
     step = "checkpoints/checkpoint-4"
     assert not (one / step / "model.safetensors").exists()
     whole = (uninterrupted / step / "model.safetensors").stat().st_size
@@ -166,12 +172,7 @@ def test_adapters_killed_and_resumed_are_uninterrupted(uninterrupted, benchmark,
 
 
 def test_bf16_killed_and_resumed_is_uninterrupted(uninterrupted, benchmark, tmp_path):
-    one, other = tmp_path / "one", tmp_path / "other"
-    narrow = ("ground_truth", "precision=bfloat16")
-    assert start(one, benchmark, "", *narrow) == 0
-    assert start(other, benchmark, "between updates late", *narrow) == -signal.SIGKILL
-    assert start(other, benchmark, "", *narrow) == 0
-    assert contents(one) == contents(other)
+    one = the_same_when_killed(benchmark, tmp_path, "precision=bfloat16")
     (contract,) = open_run(one).config["contracts"]
     assert contract["dtype"] == "bfloat16"
     assert contract["measurement"] != open_run(uninterrupted).config["contracts"][0]["measurement"]

@@ -197,7 +197,7 @@ def _run_claims(
     for job in jobs.values():
         if job.done:
             RunDirectory(job.out).must_be_whole()
-    now = {claim.id: folder.decide(claim) for claim in done}
+    now = _decided(done, folder)
     found = {**_known(launch.out, claims), **now}
     document = {
         "claims": [found[id] for id in dict.fromkeys([*CLAIMS, *now]) if id in found],
@@ -223,6 +223,18 @@ def _known(out: Path, claims: Sequence[Claim]) -> dict[str, dict[str, Any]]:
         }
     except (PlaceboError, KeyError, TypeError):
         return {}
+
+
+def _decided(claims: Sequence[Claim], folder: _Findings) -> dict[str, dict[str, Any]]:
+    """The finding of each claim, or why there is none; an arm that several rest on is read once."""
+    look, flat = cache(folder.look), cache(folder.flat)
+    found = {}
+    for claim in claims:
+        try:
+            found[claim.id] = decide(claim, look, flat)
+        except ValueError as error:
+            found[claim.id] = undecidable(claim, str(error))
+    return found
 
 
 def _signatures(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -256,13 +268,6 @@ class _Findings:
         arms = {arm for effect in claim.effects for _, arm, _ in effect.terms}
         runs = [self.runs(arm) for arm in arms]
         return all(own and all(run.finished for run in own) for own in runs)
-
-    def decide(self, claim: Claim) -> dict[str, Any]:
-        """The finding of a claim, or why there is none."""
-        try:
-            return decide(claim, self.look, self.flat)
-        except ValueError as error:
-            return undecidable(claim, str(error))
 
     def look(self, arm: Arm, reading: Reading) -> Outcomes:
         return outcomes_of(self.runs(arm), reading, self.prompted)

@@ -91,13 +91,18 @@ def _run_laboratory(
     return document
 
 
+def _measured(out: Path, name: str) -> dict[str, Any]:
+    """What stands in a file that is cheap to make again; nothing where it is missing or damaged."""
+    try:
+        return RunDirectory(out).read_json(name) if (out / name).exists() else {}
+    except PlaceboError:
+        return {}
+
+
 def _known_twin(out: Path) -> dict[str, Any]:
     """The tabular twin, as its code is now."""
     code = digest(inspect.getsource(twin_module))
-    try:
-        known = RunDirectory(out).read_json(TWIN) if (out / TWIN).exists() else {}
-    except PlaceboError:  # damaged
-        known = {}
+    known = _measured(out, TWIN)
     if known.get("code") != code:
         known = {"code": code, **_twin()}
         write_json(out / TWIN, known)
@@ -173,17 +178,13 @@ def _drifting(out: Path, batches: int) -> dict[str, Job]:
 def _odds(out: Path) -> dict[str, float]:
     """Log-odds of the marker at every dose's checkpoint, ``up/7``, and untrained, ``start``."""
     names = ["start", *(f"{way}/{step}" for way in WAYS for step in range(1, DOSE_STEPS + 1))]
-    path = out / ODDS
-    try:
-        known = RunDirectory(out).read_json(ODDS) if path.exists() else {}
-    except PlaceboError:  # damaged: it is measured again
-        known = {}
+    known = _measured(out, ODDS)
     if known.keys() != set(names):
         for way in WAYS:
             RunDirectory(out / "doses" / way).must_be_whole()
         found = marker_log_odds([_checkpoint(out, name) for name in names])
         known = dict(zip(names, found, strict=True))
-        write_json(path, known)
+        write_json(out / ODDS, known)
     return known
 
 

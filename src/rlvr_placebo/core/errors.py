@@ -21,6 +21,12 @@ class UnsupportedError(PlaceboError):
     """An architecture that our own decoder does not compute; ``transformers`` may."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its class where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Say which known name was probably meant.
 

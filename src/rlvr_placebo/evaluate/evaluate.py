@@ -20,7 +20,6 @@ from rlvr_placebo.verify.meanwhile import Meanwhile
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BLOCK = 1024  # samples between two marks from which a killed evaluation goes on
 REPORT = 64  # samples between two reports of progress
 
 Progress = Callable[[int, int], None]  # (samples done, samples in all)
@@ -75,7 +74,7 @@ def evaluate(
     parts: list[pa.Table] = []
     total = len(problems) * sum(d.samples for d in contract.decodings)
     for decoding in contract.decodings:
-        size = max(1, getattr(engine, "block", BLOCK) // decoding.samples)
+        size = max(1, engine.block // decoding.samples)
         for start in range(0, len(problems), size):
             block = f"{decoding.temperature!r}-{start:06d}-{size}"
             name = f"{digest(contract.as_dict())}-{block}.parquet"

@@ -137,10 +137,11 @@ def served_contract(
     )
 
 
+@dataclass(frozen=True, eq=False)
 class Served(Completion):
     """A completion whose tokens nobody has told; only how many, where the server says so."""
 
-    reported = 0
+    reported: int = 0
 
     def __len__(self) -> int:
         """Number of tokens, as the server counts them."""
@@ -226,12 +227,10 @@ def _completion(found: Mapping[str, Any], sampling: Sampling, seed: int) -> Comp
         if choice.get("finish_reason") == "stop" and opening in text and stop not in text:
             text += stop
     none = np.zeros(0, dtype=np.float32)
-    completion = Served(
+    count = (found.get("usage") or {}).get("completion_tokens")
+    return Served(
         tokens=none.astype(np.int32), logprobs=none.copy(), entropies=none.copy(),
         loss_mask=none.astype(bool), versions=none.astype(np.int32), certainties=none.copy(),
         finish=Finish.LENGTH if choice.get("finish_reason") == "length" else Finish.STOP,
-        text=text, seed=seed,
+        text=text, seed=seed, reported=count if isinstance(count, int) else 0,
     )  # fmt: skip
-    count = (found.get("usage") or {}).get("completion_tokens")
-    object.__setattr__(completion, "reported", count if isinstance(count, int) else 0)
-    return completion

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.errors import PlaceboError, first_line
 from rlvr_placebo.core.files import write_json
 from rlvr_placebo.core.seeds import seed_for
 from rlvr_placebo.model.decoder import Decoder
@@ -122,8 +122,8 @@ def merge_adapter(model: Decoder, folder: Path, tensors: dict[str, torch.Tensor]
             named, {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
         )
     except (ValueError, KeyError, RuntimeError, TypeError) as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise PlaceboError(f"{folder}: its adapter does not fit the model ({said[0]})") from None
+        said = first_line(error)
+        raise PlaceboError(f"{folder}: its adapter does not fit the model ({said})") from None
     lacking = [name for name in found.missing_keys if "lora_" in name]
     if lacking or found.unexpected_keys:
         name = (lacking or found.unexpected_keys)[0]

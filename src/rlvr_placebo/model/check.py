@@ -14,7 +14,9 @@ from safetensors import SafetensorError, safe_open
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.model.architecture import STYLES, Architecture
 from rlvr_placebo.model.checkpoint import (
+    is_finite,
     load_tokenizer,
+    misfits,
     read_architecture,
     stop_tokens,
     weight_files,
@@ -102,7 +104,7 @@ def _weights(
             tensor = tensors.get_tensor(name)
         shapes[name] = tuple(tensor.shape)
         kinds[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
-        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
+        if not is_finite(tensor):
             broken.append(name)
         progress(done, len(found))
     said = ", ".join(f"{count / 1e6:,.1f} M {kind}" for kind, count in kinds.most_common())
@@ -124,16 +126,16 @@ def _names(path: Path) -> list[str]:
 def _fit(shape: Architecture, found: dict[str, tuple[int, ...]]) -> Iterator[Remark]:
     """What config.json asks for and the weights do not have, and the other way round."""
     with torch.device("meta"):
-        wanted = {name: tuple(p.shape) for name, p in Decoder(shape).state_dict().items()}
+        model = Decoder(shape)
     if shape.tied:
         found = {name: size for name, size in found.items() if name != "lm_head.weight"}
-    if missing := wanted.keys() - found.keys():
+    faults = list(misfits(model, found))
+    if missing := [name for kind, name, _ in faults if kind == "lack"]:
         yield Remark("weights", f"lack {_some(missing)}, which config.json asks for", "wrong")
-    if more := found.keys() - wanted.keys():
+    if more := [name for kind, name, _ in faults if kind == "hold"]:
         yield Remark("weights", f"hold {_some(more)}, unknown to config.json", "wrong")
-    for name in sorted(wanted.keys() & found.keys()):
-        if wanted[name] != found[name]:
-            says = f"{name} has shape {found[name]}, config.json says {wanted[name]}"
+    for kind, _, says in faults:
+        if kind == "shape":
             yield Remark("weights", says, "wrong")
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from rlvr_placebo.core.errors import PlaceboError, UnsupportedError, suggest
+from rlvr_placebo.core.errors import PlaceboError, UnsupportedError, first_line, suggest
 from rlvr_placebo.core.files import cache_folder, digest, file_digest, write_json
 from rlvr_placebo.core.hub import reachable
 from rlvr_placebo.model import adapter
@@ -92,9 +93,7 @@ def _from_hub(name: str) -> Path:
         kept = not reachable()
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=kept))
     except Exception as error:  # noqa: BLE001 (network, authentication, cache: many classes)
-        said = str(error).strip().splitlines()
-        reason = said[0] if said else type(error).__name__
-        reason = reason if reachable() else "no network"
+        reason = first_line(error) if reachable() else "no network"
         raise PlaceboError(
             f"model {name!r}: neither a local folder, nor one of {', '.join(shipped_families())}, "
             f"nor fetched from the hub ({reason})"
@@ -161,6 +160,15 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise PlaceboError(f"{path}: unreadable or truncated ({error})") from None
 
 
+def all_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a checkpoint, from all its files.
+
+    Raises:
+        PlaceboError: a file is missing, unreadable or cut short.
+    """
+    return {k: v for path in weight_files(folder) for k, v in read_tensors(path).items()}
+
+
 def read_architecture(folder: Path) -> Architecture:
     """The shape that a checkpoint's ``config.json`` describes.
 
@@ -168,11 +176,16 @@ def read_architecture(folder: Path) -> Architecture:
         PlaceboError: it is missing, broken, or of a kind that nobody knows.
     """
     folder = base_of(folder) or folder
-    document = _read_json(folder / "config.json")
+    return _own_architecture(folder) or read_foreign(folder)
+
+
+def _own_architecture(folder: Path) -> Architecture | None:
+    """The shape of a model that our decoder computes; None of another's."""
+    path = folder / "config.json"
     try:
-        return from_hf(document, str(folder / "config.json"))
+        return from_hf(_read_json(path), str(path))
     except UnsupportedError:
-        return read_foreign(folder)
+        return None
 
 
 def load_model(folder: Path) -> Decoder:
@@ -188,20 +201,20 @@ def load_model(folder: Path) -> Decoder:
         model = load_model(base)
         adapter.merge_adapter(model, folder, read_tensors(folder / adapter.WEIGHTS))
         return model
-    document = _read_json(folder / "config.json")
-    weight_files(folder)
-    try:
-        architecture = from_hf(document, str(folder / "config.json"))
-    except UnsupportedError:
+    architecture = _own_architecture(folder)
+    if architecture is None:
+        weight_files(folder)  # ours to name, where one is missing
         return load_foreign(folder)
-    tensors: dict[str, torch.Tensor] = {}
-    for path in weight_files(folder):
-        tensors |= read_tensors(path)
+    tensors = all_tensors(folder)
     if architecture.tied:
         tensors.pop("lm_head.weight", None)
     with torch.device("meta"):
         model = Decoder(architecture)
-    _check_shapes(model, tensors, folder)
+    for _, _, says in misfits(model, {name: tuple(t.shape) for name, t in tensors.items()}):
+        raise PlaceboError(f"{folder}: {says}")
+    for name in sorted(tensors):
+        if not is_finite(tensors[name]):
+            raise PlaceboError(f"{folder}: {name} holds values that are not finite numbers")
     tensors = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
     model.load_state_dict(tensors, assign=True)
     for parameter in model.parameters():
@@ -209,27 +222,38 @@ def load_model(folder: Path) -> Decoder:
     return model
 
 
-def _check_shapes(model: Decoder, tensors: dict[str, torch.Tensor], folder: Path) -> None:
-    """Name the first tensor that is missing, unexpected or of another shape."""
+def misfits(
+    model: Decoder, shapes: Mapping[str, tuple[int, ...]]
+) -> Iterator[tuple[str, str, str]]:
+    """What config.json asks for and the weights do not have, and the other way round.
+
+    Args:
+        model: of the configuration.
+        shapes: of the weights, by name.
+
+    Yields:
+        Tensor by tensor in the order of their names: the kind of misfit (``lack``, ``hold`` or
+        ``shape``), the name, and a sentence.
+    """
     wanted = {name: tuple(p.shape) for name, p in model.state_dict().items()}
-    for name in sorted(wanted.keys() | tensors.keys()):
-        if name not in tensors:
-            raise PlaceboError(f"{folder}: the weights lack {name}, which config.json asks for")
-        if name not in wanted:
-            raise PlaceboError(f"{folder}: the weights hold {name}, unknown to config.json")
-        got = tuple(tensors[name].shape)
-        if got != wanted[name]:
-            raise PlaceboError(f"{folder}: {name} has shape {got}, config.json says {wanted[name]}")
-        if not tensors[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
-            raise PlaceboError(f"{folder}: {name} holds values that are not finite numbers")
+    for name in sorted(wanted.keys() | shapes.keys()):
+        got, asked = shapes.get(name), wanted.get(name)
+        if got is None:
+            yield "lack", name, f"the weights lack {name}, which config.json asks for"
+        elif asked is None:
+            yield "hold", name, f"the weights hold {name}, unknown to config.json"
+        elif got != asked:
+            yield "shape", name, f"{name} has shape {got}, config.json says {asked}"
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether all its values are finite numbers."""
+    return tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
 
 
 def distance(one: Path, other: Path) -> float:
     """Euclidean distance of the weights of two checkpoints of one architecture."""
-    first, second = (
-        {k: v for path in weight_files(folder) for k, v in read_tensors(path).items()}
-        for folder in (one, other)
-    )
+    first, second = all_tensors(one), all_tensors(other)
     squares = [(first[name] - second[name]).double().square().sum() for name in first]
     return float(torch.stack(squares).sum().sqrt())
 
@@ -272,20 +296,20 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
     An adapter without a tokenizer of its own has that of its model.
     """
-    if not (folder / "tokenizer.json").exists():
-        folder = base_of(folder) or folder if (folder / adapter.CONFIG).exists() else folder
+    if not (folder / "tokenizer.json").exists() and (folder / adapter.CONFIG).exists():
+        folder = base_of(folder) or folder
     return Tokenizer(folder, stop_tokens(folder))
 
 
 def digest_of(folder: Path, tokenizer: Tokenizer) -> str:
     """Hash of everything in a checkpoint that decides what it generates."""
     base = base_of(folder)
-    own = [folder / adapter.WEIGHTS, folder / adapter.CONFIG] if base else None
-    paths = own or [*weight_files(folder), folder / "config.json"]
-    every = {os.path.relpath(p, folder): p for p in (*paths, *tokenizer.files)}
-    files = {
-        (p.name if name.startswith("..") else name): file_digest(p) for name, p in every.items()
-    }
+    if base:
+        paths = [folder / adapter.WEIGHTS, folder / adapter.CONFIG]
+    else:
+        paths = [*weight_files(folder), folder / "config.json"]
+    files = {p.relative_to(folder).as_posix(): file_digest(p) for p in paths}
+    files |= {p.name: file_digest(p) for p in tokenizer.files}  # an adapter's may be its model's
     if base:
         files["base"] = digest_of(base, load_tokenizer(base))
     return digest({**files, "stops": list(tokenizer.stops)})

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.core.errors import PlaceboError, first_line
 from rlvr_placebo.model.architecture import Architecture
 from rlvr_placebo.model.decoder import Attend, Decoder, causal_attention
 
@@ -104,7 +104,7 @@ def load_foreign(folder: Path) -> Foreign:
             folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
         )
     except Exception as error:  # noqa: BLE001 (any class, from inside a model's own code)
-        raise PlaceboError(f"{folder}: {_said(error)}") from None
+        raise PlaceboError(f"{folder}: {first_line(error)}") from None
     for kind in ("missing_keys", "mismatched_keys"):
         if names := sorted(map(str, found[kind])):
             raise PlaceboError(f"{folder}: {kind.replace('_', ' ')} in the weights: {names[0]}")
@@ -125,7 +125,7 @@ def _configuration(folder: Path) -> Any:  # noqa: ANN401 (a class per architectu
     try:
         return AutoConfig.from_pretrained(folder).get_text_config(decoder=True)
     except Exception as error:  # noqa: BLE001 (unknown types, remote code, sizes of any kind)
-        raise PlaceboError(f"{folder / 'config.json'}: {_said(error)}") from None
+        raise PlaceboError(f"{folder / 'config.json'}: {first_line(error)}") from None
 
 
 def _shape(config: Any, folder: Path) -> Architecture:  # noqa: ANN401
@@ -157,11 +157,6 @@ def _shape(config: Any, folder: Path) -> Architecture:  # noqa: ANN401
         tied=bool(getattr(config, "tie_word_embeddings", False)),
         attention_bias=False,
     )
-
-
-def _said(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _register() -> None:

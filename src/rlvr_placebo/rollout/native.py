@@ -50,10 +50,12 @@ class NativeEngine:
 
     Attributes:
         name: part of every evaluation contract.
+        block: samples between two marks from which a killed evaluation goes on.
         version: version of the weights, stamped on every token.
     """
 
     name = "native"
+    block = 1024
 
     def __init__(self, model: Decoder, tokenizer: Tokenizer, max_rows: int = 256) -> None:
         """Generate with ``model`` (shared, not copied), at most ``max_rows`` rows at a time."""

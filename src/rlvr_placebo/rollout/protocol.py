@@ -53,9 +53,15 @@ Finished = Callable[[int, int, Completion], None]
 
 
 class Engine(Protocol):
-    """Generates completions with the weights it was last given."""
+    """Generates completions with the weights it was last given.
+
+    Attributes:
+        name: part of every evaluation contract.
+        block: samples between two marks from which a killed evaluation goes on.
+    """
 
     name: str
+    block: int
 
     def generate(
         self,

@@ -102,10 +102,9 @@ def plan_study(study: Study, store: Path | None, measure: bool) -> list[Line]:
             labelled.add(model)
             if cost:
                 extra = cost.evaluation + _label_samples(left[0][1]) * cost.completion
-        line = _line((model, variant), members, left, cost, extra)
         config = members[0][1]
         gpu = reckon(config, 1 + _evaluations(config), len(left), labels=first)
-        lines.append(replace(line, gpu=gpu))
+        lines.append(_line((model, variant), members, left, cost, extra, gpu))
     return lines
 
 
@@ -115,6 +114,7 @@ def _line(
     left: list[tuple[str, RunConfig]],
     cost: Cost | None,
     extra: float,
+    gpu: Reckoned | None,
 ) -> Line:
     steps = sum(c.steps for _, c in left)
     per_step = [c.steps * c.rollout.problems * c.rollout.samples for _, c in left]
@@ -123,7 +123,7 @@ def _line(
         evaluations = sum(_evaluations(c) for _, c in left)
         seconds = steps * cost.step + evaluations * cost.evaluation + START * len(left) + extra
     done = len(members) - len(left)
-    return Line(*head, len(members), done, steps, sum(per_step), seconds, cost)
+    return Line(*head, len(members), done, steps, sum(per_step), seconds, cost, gpu)
 
 
 def _finished(store: Path | None, name: str) -> bool:

@@ -35,6 +35,7 @@ from rlvr_placebo.model.checkpoint import (
     read_architecture,
 )
 from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.foreign import Foreign
 from rlvr_placebo.model.products import library
 from rlvr_placebo.rewards.protocol import Reward
 from rlvr_placebo.rewards.registry import BENCHMARK
@@ -257,7 +258,7 @@ def compute_in(model: Decoder, precision: str) -> None:
     """
     if precision == PRECISIONS[0]:
         return
-    if model.remark:
+    if isinstance(model, Foreign):
         raise PlaceboError(f"precision {precision}: {model.remark}; only float32 there")
     model.compute = getattr(torch, precision)
 
