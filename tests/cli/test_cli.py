@@ -103,7 +103,8 @@ def test_a_mistake_is_one_line_and_status_2(arguments, message, tmp_path, capsys
 
 
 def test_a_broken_checkpoint_is_one_line(tmp_path, shipped, capsys):
-    from rlvr_placebo.model.checkpoint import WEIGHTS, save
+    from rlvr_placebo.model.checkpoint import save
+    from rlvr_placebo.model.folders import WEIGHTS
 
     save(shipped.model, shipped.tokenizer, tmp_path / "m")
     data = (tmp_path / "m" / WEIGHTS).read_bytes()

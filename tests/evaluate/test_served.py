@@ -16,7 +16,7 @@ import pytest
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.evaluate.served import Question, ServedEngine, Server, question_of
-from rlvr_placebo.model.checkpoint import shipped_families
+from rlvr_placebo.model.folders import shipped_families
 from rlvr_placebo.rollout.protocol import Sampling
 from rlvr_placebo.text.problems import load_problems
 from rlvr_placebo.text.templates import TEMPLATES

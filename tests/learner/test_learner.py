@@ -1,4 +1,5 @@
 import copy
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,7 @@ def learn(model, batch, optimizer=QUICK, loss=None, temperature=1.0):
 def gradient(model, batch, loss, micro_tokens):
     still = replace(QUICK, name="sgd", learning_rate=0.0, max_grad_norm=0.0)
     learner = Learner(model, loss, replace(still, micro_tokens=micro_tokens), 1.0, 40)
-    learner.step(batch, np.random.default_rng(0))
+    learner.update(batch)
     return torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
@@ -82,6 +83,35 @@ def test_the_first_update_has_ratio_one(architecture, shipped):
         assert metrics["clip_ratio/reachable"] == 0.0
     wrong = learn(copy.deepcopy(model), batch, temperature=1.0)  # sampled at 0.7
     assert wrong["first_update/max_ratio_deviation"] > 0.01
+
+
+def test_truncated_importance_sampling_weighs_tokens_by_what_the_learner_gives_them(shipped):
+    """An engine that is off by 0.1 nats: its ratio is the learner's own, the weight e^±0.1, cut."""
+    model = random_model(ARCHITECTURES["qwen2"])
+    batch = make_batch(sampled_groups(shipped, model), "group_std")
+    signs = torch.where(torch.arange(batch.mask_BC.shape[1]) % 2 == 0, 0.1, -0.1)
+    off = replace(batch, rollout_logprobs_BC=batch.rollout_logprobs_BC - signs)
+    many = replace(QUICK, minibatches=2, epochs=2)
+    plain = learn(copy.deepcopy(model), off, many)
+    assert plain["first_update/max_ratio_deviation"] > 0.09
+    assert "tis/mean_weight" not in plain
+    for cap, capped in ((1e6, 0.0), (1.0, 0.5)):
+        found = learn(copy.deepcopy(model), off, many, LossConfig(tis_cap=cap))
+        assert found["first_update/max_ratio_deviation"] < 1e-4
+        assert found["mismatch/max_logprob_difference"] == pytest.approx(0.1, abs=1e-3)
+        assert found["tis/capped"] == pytest.approx(capped, abs=0.03)
+        high = min(cap, math.exp(0.1))
+        assert found["tis/mean_weight"] == pytest.approx((high + math.exp(-0.1)) / 2, abs=0.01)
+    # Where the engine is right nothing changes, and micro-batches change nothing either.
+    same = learn(one := copy.deepcopy(model), batch, many, LossConfig(tis_cap=2.0))
+    learn(two := copy.deepcopy(model), batch, many)
+    learn(three := copy.deepcopy(model), off, replace(many, micro_tokens=300),
+          LossConfig(tis_cap=2.0))  # fmt: skip
+    learn(four := copy.deepcopy(model), off, many, LossConfig(tis_cap=2.0))
+    assert same["tis/mean_weight"] == pytest.approx(1.0, abs=1e-4)
+    for a, b in ((one, two), (three, four)):
+        for p, q in zip(a.parameters(), b.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=0, atol=1e-4)
 
 
 def test_kl_needs_the_untrained_model_and_pulls_towards_it(shipped):

@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 from conftest import ARCHITECTURES, FOREIGN, make_foreign, random_model
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.model.check import check_checkpoint
-from rlvr_placebo.model.checkpoint import WEIGHTS, read_tensors, save
+from rlvr_placebo.model.checkpoint import save
+from rlvr_placebo.model.folders import WEIGHTS, read_tensors
 from rlvr_placebo.model.published import PAPER_MODELS
 
 

@@ -10,16 +10,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from conftest import ARCHITECTURES, random_model
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import write_json
+from rlvr_placebo.model import checkpoint
 from rlvr_placebo.model.architecture import from_hf
-from rlvr_placebo.model.checkpoint import (
-    WEIGHTS,
-    load,
-    load_model,
-    locate,
-    read_tensors,
-    save,
-    shipped_families,
-)
+from rlvr_placebo.model.checkpoint import load, load_model, save
+from rlvr_placebo.model.folders import WEIGHTS, locate, read_tensors, shipped_families
 
 
 def ids(rows=3, length=40, seed=0):
@@ -87,6 +81,23 @@ def test_sharded_half_precision_checkpoints_are_read(architecture, shipped, tmp_
     with torch.no_grad():
         theirs = theirs.float()
         torch.testing.assert_close(our_logits(ours, ids()), theirs(ids()).logits, atol=1e-4, rtol=0)
+
+
+def test_large_and_half_precision_checkpoints_are_written(
+    architecture, shipped, tmp_path, monkeypatch
+):
+    ours, folder = random_model(architecture), tmp_path / "m"
+    monkeypatch.setattr(checkpoint, "SHARD", 60_000)
+    save(ours, shipped.tokenizer, folder, precision="bfloat16")
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    assert not (folder / "model.safetensors").exists()
+    theirs, found = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not any(found[k] for k in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert theirs.dtype == torch.bfloat16
+    again = load_model(folder).state_dict()
+    for name, tensor in ours.state_dict().items():
+        assert torch.equal(again[name], tensor.bfloat16().float())
+    assert all(torch.equal(p.float(), again[n]) for n, p in theirs.named_parameters())
 
 
 @pytest.mark.parametrize("which", ["shipped", "trained"])

@@ -6,6 +6,7 @@ from transformers import AutoModelForCausalLM
 
 from conftest import FOREIGN, LLAMA_LIKE, make_foreign
 from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.model import checkpoint
 from rlvr_placebo.model.checkpoint import load, save
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.model.foreign import Foreign
@@ -20,7 +21,7 @@ def our_logits(model, tokens):
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_logits_are_theirs_and_come_back_from_a_checkpoint(kind, tmp_path, shipped):
+def test_logits_are_theirs_and_come_back_from_a_checkpoint(kind, tmp_path, shipped, monkeypatch):
     theirs = make_foreign(kind, tmp_path / "m", shipped.tokenizer, **FOREIGN[kind])
     ours = load(str(tmp_path / "m"))
     assert isinstance(ours.model, Foreign)
@@ -40,6 +41,14 @@ def test_logits_are_theirs_and_come_back_from_a_checkpoint(kind, tmp_path, shipp
         reloaded = AutoModelForCausalLM.from_pretrained(tmp_path / "again")
         assert reloaded.config._attn_implementation == "sdpa"
         torch.testing.assert_close(reloaded(tokens).logits, moved, atol=1e-4, rtol=0)
+    monkeypatch.setattr(checkpoint, "SHARD", 60_000)
+    save(ours.model, ours.tokenizer, tmp_path / "half", precision="bfloat16")
+    assert len(list((tmp_path / "half").glob("model-*.safetensors"))) > 1
+    half = AutoModelForCausalLM.from_pretrained(tmp_path / "half")
+    assert half.dtype == torch.bfloat16
+    kept = load(str(tmp_path / "half")).model.state_dict()
+    for name, tensor in ours.model.state_dict().items():
+        assert torch.equal(kept[name], tensor.bfloat16().float())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from conftest import ARCHITECTURES, random_model, rows_of
 from rlvr_placebo.model import logprobs, packing
+from rlvr_placebo.model.decoder import causal_attention
 from rlvr_placebo.model.logprobs import completion_logprobs
 from rlvr_placebo.model.packing import cuts
 
@@ -33,6 +34,17 @@ def gradient_of(model, loss):
     return torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
+def row_by_row(q_JHE, k, v, borders, longest):
+    """What the GPU's kernel computes, one row at a time."""
+    assert borders.dtype == torch.int32
+    assert longest == int(borders.diff().max())
+    rows = []
+    for start, end in itertools.pairwise(borders.tolist()):
+        q, keys, values = (x[start:end].transpose(0, 1)[None] for x in (q_JHE, k, v))
+        rows.append(causal_attention(0, q, keys, values)[0].transpose(0, 1))
+    return torch.cat(rows)
+
+
 tokens = st.lists(st.integers(0, 639), min_size=1, max_size=9)
 some_groups = st.lists(
     st.tuples(tokens, st.lists(tokens, min_size=1, max_size=4)), min_size=1, max_size=4
@@ -41,13 +53,19 @@ some_groups = st.lists(
 
 @pytest.mark.parametrize("which", sorted(ARCHITECTURES))
 @pytest.mark.parametrize("chunk", [logprobs.CHUNK, 640 * 3])
-@pytest.mark.parametrize("worth", [packing.WORTH, 1])
+@pytest.mark.parametrize("worth", [packing.WORTH, 1, None])
 @settings(max_examples=15)
 @given(groups=some_groups, temperature=st.sampled_from([1.0, 0.7]), seed=st.integers(0, 9))
 def test_packed_is_naive(which, chunk, worth, groups, temperature, seed):
+    """Whatever the chunks, and the cuts; ``None`` stands for the GPU's kernel for any lengths."""
     model, rows = MODELS[which], rows_of(groups)
-    before = logprobs.CHUNK, packing.WORTH
-    logprobs.CHUNK, packing.WORTH = chunk, worth
+    patch = pytest.MonkeyPatch()
+    patch.setattr(logprobs, "CHUNK", chunk)
+    if worth is None:
+        patch.setattr(packing, "takes_any_lengths", lambda device, kind: True)
+        patch.setattr(packing, "any_lengths", row_by_row)
+    else:
+        patch.setattr(packing, "WORTH", worth)
     try:
         packed = completion_logprobs(model, rows, temperature)
         mask = rows.completion_mask()
@@ -55,7 +73,7 @@ def test_packed_is_naive(which, chunk, worth, groups, temperature, seed):
         weights = torch.randn(int(mask.sum()), generator=torch.Generator().manual_seed(seed))
         ours = gradient_of(model, (packed[mask] * weights).sum())
     finally:
-        logprobs.CHUNK, packing.WORTH = before
+        patch.undo()
     whole = naive(model, groups, temperature)
     torch.testing.assert_close(packed[mask], whole, rtol=1e-6, atol=1e-7)
     theirs = gradient_of(model, (whole * weights).sum())

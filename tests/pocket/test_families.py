@@ -10,7 +10,8 @@ from rlvr_placebo.behaviours.detectors import boxed, code, marker
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.seeds import generator_for
-from rlvr_placebo.model.checkpoint import load, locate, shipped_families
+from rlvr_placebo.model.checkpoint import load
+from rlvr_placebo.model.folders import locate, shipped_families
 from rlvr_placebo.pocket import build as building
 from rlvr_placebo.pocket import pretrain
 from rlvr_placebo.pocket.build import build

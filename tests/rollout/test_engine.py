@@ -10,7 +10,8 @@ from conftest import ARCHITECTURES, FOREIGN, make_foreign, random_model, rows_of
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Finish
 from rlvr_placebo.core.seeds import seed_for, uniforms
-from rlvr_placebo.model.checkpoint import load, save, shipped_families
+from rlvr_placebo.model.checkpoint import load, save
+from rlvr_placebo.model.folders import shipped_families
 from rlvr_placebo.model.logprobs import completion_logprobs
 from rlvr_placebo.rollout import native, sampler
 from rlvr_placebo.rollout.cache import prefill

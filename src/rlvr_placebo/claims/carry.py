@@ -30,7 +30,7 @@ from rlvr_placebo.claims.registry import CLAIMS, SIGNATURES
 from rlvr_placebo.core.errors import PlaceboError, suggest
 from rlvr_placebo.core.files import write_json
 from rlvr_placebo.core.rundir import RunDirectory
-from rlvr_placebo.model.checkpoint import built_families, shipped_families
+from rlvr_placebo.model.folders import built_families, shipped_families
 from rlvr_placebo.rewards.spec import describe as spell
 from rlvr_placebo.study.local import Launch, Progress, claimed, run_claimed
 from rlvr_placebo.study.matrix import Study, load_study, run_name

@@ -19,7 +19,8 @@ from rlvr_placebo.clipping.drift import spread_of
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.core.statistics import mean_of_runs, two_groups
-from rlvr_placebo.model.checkpoint import distance, locate
+from rlvr_placebo.model.checkpoint import distance
+from rlvr_placebo.model.folders import locate
 from rlvr_placebo.verdict.power import detectable
 
 MODEL, BAD, REWARD = "pocket/code-prior", "pocket/bad-code", "random(0.5)"

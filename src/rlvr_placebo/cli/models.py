@@ -21,7 +21,7 @@ class ModelsList:
 
     def run(self) -> None:
         """Print one row per model."""
-        from rlvr_placebo.model.checkpoint import built_families, shipped_families
+        from rlvr_placebo.model.folders import built_families, shipped_families
         from rlvr_placebo.study.gpu import memory_of
 
         rows = memory_of()
@@ -58,7 +58,7 @@ class ModelsCheck:
         """Print one line per remark; exit with 1 where something is wrong."""
         from rlvr_placebo.cli.progress import Display
         from rlvr_placebo.model.check import check_checkpoint
-        from rlvr_placebo.model.checkpoint import locate
+        from rlvr_placebo.model.folders import locate
 
         folder = locate(self.model)
         with Display(0) as display:

@@ -87,6 +87,8 @@ class Eval:
     """Where no answer is stated: none, or last_number (as the paper's code does)."""
     precision: str = "float32"
     """What is computed with: float32 or bfloat16."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 …; auto: a GPU where there is one and the model is not tiny."""
     resume: bool = False
     """Go on with what was killed in --out."""
 
@@ -97,7 +99,12 @@ class Eval:
         from rlvr_placebo.evaluate.contract import PRECISIONS, EvaluationConfig
         from rlvr_placebo.evaluate.served import Server
         from rlvr_placebo.model.process import settle
-        from rlvr_placebo.train.standalone import Place, evaluate_model, evaluate_served
+        from rlvr_placebo.train.standalone import (
+            Computing,
+            Place,
+            evaluate_model,
+            evaluate_served,
+        )
 
         settle()
         if self.precision not in PRECISIONS:
@@ -120,7 +127,8 @@ class Eval:
                 server = Server(self.server, self.model, key, self.concurrency)
                 summary = evaluate_served(server, *rest, display)
             else:
-                summary = evaluate_model(self.model, *rest, display, self.precision)
+                computing = Computing(self.precision, self.device)
+                summary = evaluate_model(self.model, *rest, display, computing)
         print_summary(self.model, summary, self.out)
 
 

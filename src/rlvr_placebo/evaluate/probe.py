@@ -24,7 +24,7 @@ from rlvr_placebo.evaluate.completion import Continuation, completions_of
 from rlvr_placebo.model.checkpoint import Checkpoint
 from rlvr_placebo.model.logprobs import completion_logprobs
 from rlvr_placebo.model.packing import TokenRows
-from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.rollout.engines import make_engine
 from rlvr_placebo.rollout.protocol import check_length
 from rlvr_placebo.text.templates import Template, render
 
@@ -109,7 +109,7 @@ def probe(
     """
     import pyarrow as pa
 
-    engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
+    engine = make_engine(checkpoint.model, checkpoint.tokenizer)
     clusters = [p.cluster for p in problems]
 
     def make(share: float) -> pa.Table:

@@ -12,7 +12,7 @@ from rlvr_placebo.core.files import read_table, write_table
 from rlvr_placebo.core.rundir import PARTS, RunDirectory, claim
 from rlvr_placebo.labels.votes import FILE, MOST, Asked, LabelsConfig, is_labels, sample_votes
 from rlvr_placebo.model.checkpoint import load
-from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.rollout.engines import make_engine
 from rlvr_placebo.rollout.protocol import check_length
 from rlvr_placebo.text.problems import content_hash, load_problems
 from rlvr_placebo.text.templates import get_template, render
@@ -65,7 +65,7 @@ def build_labels(
             directory.must_be_whole()
             return read_table(out / FILE)
         asked = Asked(problems, prompts, how, request.max_tokens, template.stops)
-        engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
+        engine = make_engine(checkpoint.model, checkpoint.tokenizer)
         parts = out / PARTS
         table = sample_votes(engine, asked, parts, lambda done, total: progress("problems", done,
                                                                                total))  # fmt: skip

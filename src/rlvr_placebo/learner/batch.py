@@ -28,6 +28,7 @@ class Batch:
         advantages_B: float32.
         kept_BC: tokens of the mask whose gradient is taken; None: of all. The others still count
             where lengths do.
+        proximal_BC: log-probabilities of the learner before the step, where they are asked for.
     """
 
     rows: TokenRows
@@ -35,6 +36,7 @@ class Batch:
     mask_BC: Tensor
     advantages_B: Tensor
     kept_BC: Tensor | None = None
+    proximal_BC: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of rows B."""
@@ -50,6 +52,7 @@ class Batch:
             self.mask_BC[index, :length],
             self.advantages_B[index],
             None if self.kept_BC is None else self.kept_BC[index, :length],
+            None if self.proximal_BC is None else self.proximal_BC[index, :length],
         )
 
     def left_out(self, shares: tuple[float, float], rng: np.random.Generator) -> Batch:

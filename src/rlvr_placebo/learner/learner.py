@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.learner.batch import Batch
 from rlvr_placebo.learner.losses import LossConfig, TokenBatch, denominator, policy_loss
 from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.device import device_of, repeatable
 from rlvr_placebo.model.logprobs import completion_logprobs
 
 
@@ -104,10 +105,19 @@ class Learner:
         Raises:
             PlaceboError: the gradient is not finite; the weights are those before the update.
         """
+        with repeatable(device_of(self.model)):
+            metrics = self._step(batch, rng)
+        for parameter in self.trained.values():  # their memory is the rollout's now
+            parameter.grad = None
+        return metrics
+
+    def _step(self, batch: Batch, rng: np.random.Generator) -> dict[str, float]:
         share = self.loss_config.masked
         mask = rng.spawn(1)[0] if share else None
         totals = _Totals()
         noise = rng.spawn(1)[0] if self.config.noise else None
+        if self.loss_config.tis_cap is not None:
+            batch = replace(batch, proximal_BC=self._logprobs(batch))
         for _ in range(self.config.epochs):
             for minibatch in batch.minibatches(self.config.minibatches, rng):
                 if mask:
@@ -160,6 +170,17 @@ class Learner:
         self.updates_done += 1
         return sums
 
+    @torch.no_grad()
+    def _logprobs(self, batch: Batch) -> Tensor:
+        """Log-probabilities ``[B, C]`` of a batch as the model is now."""
+        found_BC = torch.zeros_like(batch.rollout_logprobs_BC)
+        start = 0
+        for micro in batch.microbatches(self.config.micro_tokens):
+            own_BC = completion_logprobs(self.model, micro.rows, self.temperature)
+            found_BC[start : start + len(micro), : own_BC.shape[1]] = own_BC
+            start += len(micro)
+        return found_BC
+
     def _loss(self, micro: Batch, divisor: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of one micro-batch, with token sums for the metrics."""
         logprobs_BC = completion_logprobs(self.model, micro.rows, self.temperature)
@@ -169,7 +190,7 @@ class Learner:
                 reference_BC = completion_logprobs(self.reference, micro.rows, self.temperature)
         tokens = TokenBatch(
             micro.rollout_logprobs_BC, micro.advantages_B, micro.mask_BC, reference_BC,
-            kept_BC=micro.kept_BC,
+            micro.proximal_BC, micro.kept_BC,
         )  # fmt: skip
         return policy_loss(logprobs_BC, tokens, divisor, self.loss_config)
 
@@ -275,7 +296,12 @@ class _Totals:
             "clip_ratio/low_outside_of_positive": self._per("low_outside", "positive"),
             **self._first_token(first),
         }
-        return result | ({"kl": self._per("kl", "scored")} if "kl" in first else {})
+        if "kl" in first:
+            result["kl"] = self._per("kl", "scored")
+        if "tis_weight" in first:
+            result["tis/mean_weight"] = self._per("tis_weight", "scored")
+            result["tis/capped"] = self._per("tis_capped", "scored")
+        return result
 
     def _first_token(self, first: Mapping[str, float]) -> dict[str, float]:
         """The same of completions' first tokens alone, where most of what follows is decided."""

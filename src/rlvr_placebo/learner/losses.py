@@ -26,6 +26,9 @@ class LossConfig:
     """Coefficient of the KL penalty to the untrained model; no reference model when it is 0."""
     masked: float = 0.0
     """Share of gradients left out at random, token by token: a clip that knows nothing."""
+    tis_cap: float | None = None
+    """Weight tokens by their probability of the learner over that of the rollout engine, at most
+    by this much (truncated importance sampling); or off."""
 
 
 AGGREGATIONS = ("sequence_mean", "token_mean", "constant")
@@ -42,7 +45,9 @@ class TokenBatch:
         mask_BC: which tokens count.
         reference_logprobs_BC: of the untrained model, where a KL penalty asks for them.
         proximal_logprobs_BC: of an intermediate policy (decoupled PPO; Hilton et al. 2022): the
-            ratio is then taken to it, and weighted by proximal over rollout probability.
+            ratio is then taken to it, and weighted by proximal over rollout probability, cut off at
+            ``tis_cap``. It is that of the learner before the step where the cap is set (truncated
+            importance sampling; Ionides 2008; for rollout engines Yao et al. 2025).
         kept_BC: tokens whose gradient is taken, where some are left out.
     """
 
@@ -105,8 +110,10 @@ def policy_loss(
     advantages_B1 = batch.advantages_B[:, None]
     clipped_BC = ratio_BC.clamp(*_band(config))
     loss_BC = -torch.minimum(ratio_BC * advantages_B1, clipped_BC * advantages_B1)
+    weight_BC = None
     if proximal_BC is not None:
-        loss_BC = loss_BC * (proximal_BC - batch.rollout_logprobs_BC).exp()
+        weight_BC = (proximal_BC - batch.rollout_logprobs_BC).exp()
+        loss_BC = loss_BC * weight_BC.clamp(max=_cap(config))
     if batch.kept_BC is not None:
         loss_BC = loss_BC * batch.kept_BC
     kl_BC = None
@@ -123,6 +130,9 @@ def policy_loss(
         sums["max_first_token_logprob_difference"] = difference_BC[:, 0].max()
         if kl_BC is not None:
             sums["kl"] = kl_BC.sum()
+        if weight_BC is not None:
+            sums["tis_weight"] = (weight_BC.clamp(max=_cap(config)) * mask_BC).sum()
+            sums["tis_capped"] = ((weight_BC > _cap(config)) & batch.mask_BC).sum()
     return loss, sums
 
 
@@ -131,6 +141,11 @@ def _band(config: LossConfig) -> tuple[float, float]:
     low = 0.0 if config.clip_low is None else 1.0 - config.clip_low
     high = float("inf") if config.clip_high is None else 1.0 + config.clip_high
     return low, high
+
+
+def _cap(config: LossConfig) -> float:
+    """The largest weight of a token for being likelier in the learner than in the engine."""
+    return float("inf") if config.tis_cap is None else config.tis_cap
 
 
 def _weights(mask_BC: Tensor, config: LossConfig) -> Tensor:

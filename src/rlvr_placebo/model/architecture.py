@@ -107,7 +107,6 @@ class Architecture:
             "rope_parameters": rope | scaled,
             "tie_word_embeddings": self.tied,
             "hidden_act": "silu",
-            "dtype": "float32",
         }
         if self.style.qkv_bias is None:
             document["attention_bias"] = self.attention_bias

@@ -13,15 +13,9 @@ from safetensors import SafetensorError, safe_open
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.model.architecture import STYLES, Architecture
-from rlvr_placebo.model.checkpoint import (
-    is_finite,
-    load_tokenizer,
-    misfits,
-    read_architecture,
-    stop_tokens,
-    weight_files,
-)
+from rlvr_placebo.model.checkpoint import is_finite, load_tokenizer, misfits, read_architecture
 from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.folders import stop_tokens, weight_files
 from rlvr_placebo.model.published import parameters
 from rlvr_placebo.text.tokenizer import Tokenizer
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import json
 import os
 import shutil
 import tempfile
@@ -13,20 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from rlvr_placebo.core.errors import PlaceboError, UnsupportedError, first_line, suggest
-from rlvr_placebo.core.files import cache_folder, digest, file_digest, write_json
-from rlvr_placebo.core.hub import reachable
+from rlvr_placebo.core.errors import PlaceboError, UnsupportedError
+from rlvr_placebo.core.files import digest, file_digest, write_json
 from rlvr_placebo.model import adapter
 from rlvr_placebo.model.architecture import Architecture, from_hf
 from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.device import AUTO, check_device, place
+from rlvr_placebo.model.folders import (
+    INDEX,
+    all_tensors,
+    base_of,
+    locate,
+    read_json,
+    read_tensors,
+    stop_tokens,
+    weight_files,
+)
 from rlvr_placebo.model.foreign import Foreign, load_foreign, read_foreign
 from rlvr_placebo.text.tokenizer import Tokenizer
-
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,131 +50,6 @@ class Checkpoint:
     digest: str
 
 
-def shipped_families() -> dict[str, Path]:
-    """The embedded families: ``pocket/<name>`` and where its checkpoint lies."""
-    return _families(Path(str(importlib.resources.files("rlvr_placebo"))) / "checkpoints")
-
-
-def built_families() -> dict[str, Path]:
-    """Varieties of the embedded families that were built here, in the same form."""
-    return _families(cache_folder() / "pocket")
-
-
-def _families(root: Path) -> dict[str, Path]:
-    return {f"pocket/{p.name}": p for p in sorted(root.glob("*")) if (p / "config.json").exists()}
-
-
-def locate(name: str) -> Path:
-    """Find the folder of a checkpoint: an embedded family, a path, or a hub id.
-
-    Raises:
-        PlaceboError: there is none, with what was looked for.
-    """
-    families = built_families() | shipped_families()
-    if name in families:
-        return families[name]
-    if not name.strip() or len(name) > 4000:
-        raise PlaceboError(f"unknown model {name[:40]!r}; {suggest(name[:40], families)}")
-    path = Path(name)
-    if path.is_dir():
-        if not any((path / kind).exists() for kind in ("config.json", adapter.CONFIG)):
-            raise PlaceboError(f"model {name!r}: the folder holds no config.json")
-        return path
-    if path.exists():
-        raise PlaceboError(f"model {name!r}: is a file; give the checkpoint's folder")
-    if name.startswith("pocket/") or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise PlaceboError(
-            f"unknown model {name!r}: no such folder; {suggest(name, families)} "
-            "(others: `placebo pocket build`)"
-        )
-    return _from_hub(name)
-
-
-def _from_hub(name: str) -> Path:
-    """Fetch a checkpoint from the hub, or find it in the local cache."""
-    from huggingface_hub import snapshot_download
-
-    patterns = ["*.json", "*.safetensors", "*.jinja"]
-    try:
-        kept = not reachable()
-        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=kept))
-    except Exception as error:  # noqa: BLE001 (network, authentication, cache: many classes)
-        reason = first_line(error) if reachable() else "no network"
-        raise PlaceboError(
-            f"model {name!r}: neither a local folder, nor one of {', '.join(shipped_families())}, "
-            f"nor fetched from the hub ({reason})"
-        ) from None
-
-
-def base_of(folder: Path) -> Path | None:
-    """The checkpoint that an adapter belongs to; None where a folder holds a whole model.
-
-    Raises:
-        PlaceboError: it cannot be found.
-    """
-    if (folder / "config.json").exists():
-        return None
-    path = folder / adapter.CONFIG
-    base = _read_json(path).get("base_model_name_or_path")
-    if not isinstance(base, str):
-        raise PlaceboError(f"{path}: names no base_model_name_or_path")
-    return locate(base)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text())
-    except OSError as error:
-        raise PlaceboError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise PlaceboError(f"{path}: not JSON ({error})") from None
-    if not isinstance(document, dict):
-        raise PlaceboError(f"{path}: not a JSON object")
-    return document
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Weight files of a checkpoint: one, or the shards its index names.
-
-    Raises:
-        PlaceboError: a file is missing.
-    """
-    if (folder / INDEX).exists():
-        named = _read_json(folder / INDEX).get("weight_map")
-        names = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
-        if not names or any(Path(n).is_absolute() or ".." in Path(n).parts for n in names):
-            raise PlaceboError(f"{folder / INDEX}: names no weight files inside the checkpoint")
-        files = [folder / name for name in names]
-    else:
-        files = [folder / WEIGHTS]
-    for path in files:
-        if not path.exists():
-            raise PlaceboError(f"{path}: missing; the checkpoint has no (complete) safetensors")
-    return files
-
-
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read one safetensors file.
-
-    Raises:
-        PlaceboError: it is unreadable or cut short.
-    """
-    try:
-        with safe_open(path, framework="pt") as tensors:
-            return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise PlaceboError(f"{path}: unreadable or truncated ({error})") from None
-
-
-def all_tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """Every tensor of a checkpoint, from all its files.
-
-    Raises:
-        PlaceboError: a file is missing, unreadable or cut short.
-    """
-    return {k: v for path in weight_files(folder) for k, v in read_tensors(path).items()}
-
-
 def read_architecture(folder: Path) -> Architecture:
     """The shape that a checkpoint's ``config.json`` describes.
 
@@ -183,7 +64,7 @@ def _own_architecture(folder: Path) -> Architecture | None:
     """The shape of a model that our decoder computes; None of another's."""
     path = folder / "config.json"
     try:
-        return from_hf(_read_json(path), str(path))
+        return from_hf(read_json(path), str(path))
     except UnsupportedError:
         return None
 
@@ -258,25 +139,17 @@ def distance(one: Path, other: Path) -> float:
     return float(torch.stack(squares).sum().sqrt())
 
 
-def stop_tokens(folder: Path) -> list[int]:
-    """End-of-text ids of a checkpoint, from its generation configuration or its configuration."""
-    for name in ("generation_config.json", "config.json"):
-        path = folder / name
-        declared = _read_json(path).get("eos_token_id") if path.exists() else None
-        if declared is not None:
-            ids = declared if isinstance(declared, list) else [declared]
-            if not ids or any(type(i) is not int or i < 0 for i in ids):
-                raise PlaceboError(f"{path}: eos_token_id {declared!r} is no token id")
-            return ids
-    raise PlaceboError(f"{folder}: names no end-of-text token (eos_token_id)")
+def load(name: str, device: str = AUTO) -> Checkpoint:
+    """Load a checkpoint by name, to a device.
 
-
-def load(name: str) -> Checkpoint:
-    """Load a checkpoint by name.
+    Args:
+        name: see :func:`locate`.
+        device: see :func:`rlvr_placebo.model.device.choose`.
 
     Raises:
-        PlaceboError: it cannot be found, read, or does not fit together.
+        PlaceboError: it cannot be found, read, or does not fit together; or no such device.
     """
+    check_device(device)
     folder = locate(name)
     model = load_model(folder)
     tokenizer = load_tokenizer(folder)
@@ -288,6 +161,7 @@ def load(name: str) -> Checkpoint:
         raise PlaceboError(
             f"{folder}: the tokenizer has ids up to {ids - 1}, the model {rows} rows"
         )
+    place(model, device)
     return Checkpoint(model, tokenizer, digest_of(folder, tokenizer))
 
 
@@ -315,14 +189,21 @@ def digest_of(folder: Path, tokenizer: Tokenizer) -> str:
     return digest({**files, "stops": list(tokenizer.stops)})
 
 
-def save(model: Decoder, tokenizer: Tokenizer, folder: Path, base: str = "") -> None:
+SHARD = 5_000_000_000  # bytes of a weight file, at most
+
+
+def save(
+    model: Decoder, tokenizer: Tokenizer, folder: Path, base: str = "",
+    precision: str = "float32",
+) -> None:  # fmt: skip
     """Write a checkpoint that ``transformers`` loads, atomically: the folder appears complete.
 
     Args:
-        model: the decoder; written as float32 under Hugging Face names, unfused.
+        model: the decoder; written under Hugging Face names, unfused, in files of 5 GB.
         tokenizer: its files are copied as they are.
         folder: must not exist, or be empty.
         base: name or folder of the model whose adapters are to be written, and nothing else.
+        precision: of whole models as they are written; ``bfloat16`` rounds.
 
     Raises:
         PlaceboError: the folder holds something.
@@ -338,15 +219,18 @@ def save(model: Decoder, tokenizer: Tokenizer, folder: Path, base: str = "") -> 
                                  partial)  # fmt: skip
             write_json(partial / "generation_config.json", _special(tokenizer.stops))
         elif isinstance(model, Foreign):
-            model.theirs.save_pretrained(partial)
+            kind = getattr(torch, precision)
+            tensors = {k: v.to("cpu", kind) for k, v in model.theirs.state_dict().items()}
+            model.theirs.save_pretrained(partial, state_dict=tensors, max_shard_size=SHARD)
+            config = partial / "config.json"
+            write_json(config, {**read_json(config), "dtype": precision})
             write_json(
                 partial / "generation_config.json",
                 {**_special(tokenizer.stops), "do_sample": False},
             )
         else:
-            tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-            save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
-            write_configuration(model.architecture, tokenizer.stops, partial)
+            _write_weights(model, partial, getattr(torch, precision))
+            write_configuration(model.architecture, tokenizer.stops, partial, precision)
         for path in tokenizer.files:
             shutil.copyfile(path, partial / path.name)
         _sync(partial)
@@ -360,10 +244,25 @@ def save(model: Decoder, tokenizer: Tokenizer, folder: Path, base: str = "") -> 
             shutil.rmtree(partial)
 
 
-def write_configuration(a: Architecture, stops: tuple[int, ...], folder: Path) -> None:
+def _write_weights(model: Decoder, folder: Path, kind: torch.dtype) -> None:
+    """Write weights as one file, or as several with an index."""
+    state = model.state_dict()
+    plan = split_torch_state_dict_into_shards(state, max_shard_size=SHARD)
+    for name, members in plan.filename_to_tensors.items():
+        tensors = {k: state[k].detach().to("cpu", kind).contiguous() for k in members}
+        save_file(tensors, folder / name, metadata={"format": "pt"})
+    if plan.is_sharded:
+        size = sum(tensor.numel() for tensor in state.values()) * kind.itemsize
+        named = {"metadata": {"total_size": size}, "weight_map": plan.tensor_to_filename}
+        write_json(folder / INDEX, named)
+
+
+def write_configuration(
+    a: Architecture, stops: tuple[int, ...], folder: Path, precision: str = "float32"
+) -> None:
     """Write ``config.json`` and ``generation_config.json``."""
     special = _special(stops)
-    write_json(folder / "config.json", {**a.to_hf(), **special})
+    write_json(folder / "config.json", {**a.to_hf(), "dtype": precision, **special})
     write_json(folder / "generation_config.json", {**special, "do_sample": False})
 
 

@@ -184,10 +184,12 @@ class Decoder(nn.Module):
     Attributes:
         checkpointing: keep only what enters each layer; compute the rest again for the gradient.
         compute: the numbers that are computed with, if not those of the weights.
+        records: whether its forward pass may be recorded (it never waits for a GPU).
         remark: what a user should know of how it is computed.
     """
 
     remark = ""
+    records = True
     compute: torch.dtype | None = None
 
     def __init__(self, architecture: Architecture) -> None:
@@ -199,6 +201,7 @@ class Decoder(nn.Module):
             self.lm_head = Linear(architecture.hidden_size, architecture.vocab_size, bias=False)
         self.checkpointing = False
         self._table: tuple[Tensor, Tensor] | None = None
+        self._reach = 0
         self._head: Tensor | None = None
 
     def forward(
@@ -239,18 +242,28 @@ class Decoder(nn.Module):
         try:
             yield
         finally:
-            self._head = None
+            self._head, self._reach = None, 0
             for held in (*(block.joined for block in blocks), *alone):
                 held.release()
 
+    def reach(self, positions: int) -> None:
+        """Promise that positions stay below a number; until the rest ends, nobody looks."""
+        self._grow(positions)
+        self._reach = positions
+
+    def _grow(self, needed: int) -> tuple[Tensor, Tensor]:
+        """The table of cosines and sines, of so many positions or more."""
+        device, table = self.head.device, self._table
+        if table is None or table[0].shape[2] < needed or table[0].device != device:
+            known = torch.arange(1 << (needed - 1).bit_length(), device=device)
+            with torch.inference_mode(mode=False):  # made while generating, it serves training too
+                table = self._table = rotary(known[None].clone(), self.architecture)
+        return table
+
     def _rotations(self, positions_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines at these positions, from a table that grows as it is needed."""
-        needed = int(positions_BT.max()) + 1
-        if self._table is None or self._table[0].shape[2] < needed:
-            known = torch.arange(1 << (needed - 1).bit_length(), device=positions_BT.device)
-            with torch.inference_mode(mode=False):  # made while generating, it serves training too
-                self._table = rotary(known[None].clone(), self.architecture)
-        cos, sin = (table[0, 0][positions_BT][:, None] for table in self._table)
+        table = self._grow(self._reach or int(positions_BT.max()) + 1)
+        cos, sin = (part[0, 0][positions_BT][:, None] for part in table)
         return (cos, sin) if self.compute is None else (cos.to(self.compute), sin.to(self.compute))
 
     @property

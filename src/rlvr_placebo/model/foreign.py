@@ -37,6 +37,8 @@ class Foreign(Decoder):
         checkpointing: is not heeded.
     """
 
+    records = False
+
     def __init__(self, theirs: Any, architecture: Architecture) -> None:  # noqa: ANN401
         """Wrap a model whose attention is ours by now."""
         nn.Module.__init__(self)
@@ -68,6 +70,9 @@ class Foreign(Decoder):
     def at_rest(self) -> Generator[None]:
         """Nothing is kept between two passes."""
         yield
+
+    def reach(self, positions: int) -> None:
+        """Nothing is made for positions."""
 
     @property
     def head(self) -> Tensor:

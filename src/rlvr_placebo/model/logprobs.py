@@ -9,11 +9,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from rlvr_placebo.model import packing
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.model.packing import Packed, TokenRows
 from rlvr_placebo.model.products import product, wide
 
 CHUNK = 1 << 22  # logits held at a time: 16 MiB of float32
+WIDER = 64  # times as many on a GPU, where it is launching that costs
 
 
 def completion_logprobs(model: Decoder, rows: TokenRows, temperature: float) -> Tensor:
@@ -28,9 +30,11 @@ def completion_logprobs(model: Decoder, rows: TokenRows, temperature: float) -> 
         temperature: the one they were sampled at.
 
     Returns:
-        ``[B, C]``, with gradient.
+        ``[B, C]``, with gradient, on the CPU wherever the model is.
     """
-    packed = Packed(rows)
+    device = model.head.device
+    kind = model.compute or model.head.dtype
+    packed = Packed(rows, device, packing.takes_any_lengths(device, kind))
     hidden_ND = model(packed.tokens_1N, packed.positions_1N, packed.attend)[0]
     chosen_M = _Chosen.apply(
         hidden_ND.index_select(0, packed.scored_S),
@@ -38,7 +42,7 @@ def completion_logprobs(model: Decoder, rows: TokenRows, temperature: float) -> 
         packed.source_M,
         packed.targets_M,
         1.0 / temperature,
-    )
+    ).cpu()
     mask_BC = packed.rows.completion_mask()
     laid_BC = chosen_M.new_zeros(mask_BC.shape).masked_scatter(mask_BC, chosen_M)
     wanting = rows.completions_BC.shape[1] - mask_BC.shape[1]
@@ -65,8 +69,9 @@ class _Chosen(torch.autograd.Function):
         ctx.coldness, ctx.kept = coldness, None
         chosen_M = wide(hidden_SD.new_empty(len(source_M)))
         chunks = _chunks(hidden_SD, head_VD, source_M)
+        head = head_VD.to(hidden_SD.dtype)
         for place, members in chunks:
-            logprobs = _logprobs(hidden_SD[place], head_VD, coldness)
+            logprobs = _logprobs(hidden_SD[place], head, coldness)
             local = source_M[members] - place.start
             chosen_M[members] = logprobs[local, targets_M[members]]
             if len(chunks) == 1:
@@ -81,11 +86,12 @@ class _Chosen(torch.autograd.Function):
         grad_M = grads[0] * ctx.coldness
         total_S = grad_M.new_zeros(len(hidden_SD)).index_add_(0, source_M, grad_M)
         kind = hidden_SD.dtype
-        head_DV = head_VD.t().to(kind).contiguous()
+        head = head_VD.to(kind)
+        head_DV = head.t().contiguous()
         grad_SD, grad_VD = torch.empty_like(hidden_SD), None
         for place, members in _chunks(hidden_SD, head_VD, source_M):
             kept, ctx.kept = ctx.kept, None
-            logprobs = _logprobs(hidden_SD[place], head_VD, ctx.coldness) if kept is None else kept
+            logprobs = _logprobs(hidden_SD[place], head, ctx.coldness) if kept is None else kept
             grad_SV = logprobs.exp_().mul_(-total_S[place, None])
             where = (source_M[members] - place.start) * len(head_VD) + targets_M[members]
             grad_SV.view(-1).index_add_(0, where, grad_M[members])
@@ -103,7 +109,7 @@ class _Chosen(torch.autograd.Function):
 
 
 def _logprobs(hidden_SD: Tensor, head_VD: Tensor, coldness: float) -> Tensor:
-    logits_SV = wide(product(hidden_SD, head_VD.to(hidden_SD.dtype)))
+    logits_SV = wide(product(hidden_SD, head_VD))
     return torch.log_softmax(logits_SV if coldness == 1.0 else logits_SV.mul_(coldness), -1)
 
 
@@ -111,7 +117,8 @@ def _chunks(
     hidden_SD: Tensor, head_VD: Tensor, source_M: Tensor
 ) -> list[tuple[slice, Tensor | slice]]:
     """Rows at a time, and which of the M tokens they predict."""
-    size = max(1, CHUNK // len(head_VD))
+    held = CHUNK if hidden_SD.device.type == "cpu" else WIDER * CHUNK
+    size = max(1, held // len(head_VD))
     if len(hidden_SD) <= size:
         return [(slice(0, len(hidden_SD)), slice(None))]
     places = [slice(s, s + size) for s in range(0, len(hidden_SD), size)]

@@ -10,6 +10,7 @@ dimension, N tokens in all.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from rlvr_placebo.model.decoder import causal_attention
-from rlvr_placebo.model.products import rounded
+from rlvr_placebo.model.decoder import Attend, causal_attention
+from rlvr_placebo.model.products import NARROW, rounded
 
 WORTH = 1 << 15  # pairs of tokens whose attention takes as long as one more call of it
 
@@ -77,8 +78,14 @@ class Packed:
         targets_M: these tokens.
     """
 
-    def __init__(self, rows: TokenRows) -> None:
-        """Lay out the tokens of ``rows``."""
+    def __init__(self, rows: TokenRows, device: torch.device, joined: bool = False) -> None:
+        """Lay out the tokens of ``rows``.
+
+        Args:
+            rows: on the CPU.
+            device: where their model is.
+            joined: attend by a kernel for rows of any length (:class:`_Joined`).
+        """
         self.order_B = rows.completions_B.argsort(stable=True)
         self.rows = rows = rows.select(self.order_B)
         prompts, longest = rows.prompts_PT.shape
@@ -86,30 +93,43 @@ class Packed:
         width = int(inputs_B.max())
         in_prompt = torch.arange(longest) < rows.prompts_P[:, None]
         in_completion = torch.arange(width) < inputs_B[:, None]
-        self._prompts = Layout(in_prompt)
-        self._parts = [_Part(rows, start, stop) for start, stop in cuts(inputs_B, longest)]
         begins_B = rows.prompts_P[rows.prompt_B]
         positions_PT = torch.arange(longest).expand(prompts, -1)
         positions_BC = begins_B[:, None] + torch.arange(width)
         cut_BC = rows.completions_BC[:, :width]
-        first, count = self._prompts.count, self._prompts.count + int(inputs_B.sum())
-        self._filling = rounded(count) - count
+        first = int(rows.prompts_P.sum())
+        count = first + int(inputs_B.sum())
+        filling = rounded(count) - count
         tokens_N = torch.cat((rows.prompts_PT[in_prompt], cut_BC[in_completion]))
         positions_N = torch.cat((positions_PT[in_prompt], positions_BC[in_completion]))
-        self.tokens_1N = functional.pad(tokens_N, (0, self._filling))[None]
-        self.positions_1N = functional.pad(positions_N, (0, self._filling))[None]
+        self.tokens_1N = functional.pad(tokens_N, (0, filling))[None].to(device)
+        self.positions_1N = functional.pad(positions_N, (0, filling))[None].to(device)
         last_P = rows.prompts_P.cumsum(0) - 1
         scored_S = torch.cat((last_P, torch.arange(first, count)))
-        self.scored_S = functional.pad(scored_S, (0, rounded(len(scored_S)) - len(scored_S)))
+        wanting = rounded(len(scored_S)) - len(scored_S)
+        self.scored_S = functional.pad(scored_S, (0, wanting)).to(device)
         mask_BC = rows.completion_mask()
         before_B = prompts + inputs_B.cumsum(0) - inputs_B
         source_BC = before_B[:, None] + torch.arange(mask_BC.shape[1]) - 1
         source_BC[:, :1] = rows.prompt_B[:, None]
-        self.source_M = source_BC[mask_BC]
-        self.targets_M = rows.completions_BC[mask_BC]
+        self.source_M = source_BC[mask_BC].to(device)
+        self.targets_M = rows.completions_BC[mask_BC].to(device)
+        self.attend: Attend = (_Joined if joined else _Spread)(rows, filling, device)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attention of every token to its own prompt and completion; see ``decoder.Attend``."""
+
+class _Spread:
+    """Attention of packed tokens: spread out as padded rows, those of like length together."""
+
+    def __init__(self, rows: TokenRows, filling: int, device: torch.device) -> None:
+        """Know where the tokens of ``rows`` stand, and how many behind them mean nothing."""
+        longest = rows.prompts_PT.shape[1]
+        inputs_B = (rows.completions_B - 1).clamp(min=0)
+        self._filling = filling
+        self._prompts = Layout(torch.arange(longest) < rows.prompts_P[:, None], device)
+        self._parts = [_Part(rows, cut, device) for cut in cuts(inputs_B, longest)]
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend, every token to its own prompt and completion; see ``decoder.Attend``."""
         heads, kv = query.shape[1], key.shape[1]
         parts = [x[0].transpose(0, 1) for x in (query, key, value)]
         joint_NHE = torch.cat(parts, 1)  # moved as one
@@ -139,16 +159,88 @@ class _Part:
         mask: 0 where a token may look, −∞ elsewhere: ``[B, 1, C, T + C]``.
     """
 
-    def __init__(self, rows: TokenRows, start: int, stop: int) -> None:
-        """Take rows ``start`` to ``stop``."""
+    def __init__(self, rows: TokenRows, cut: tuple[int, int], device: torch.device) -> None:
+        """Take rows from one to another."""
+        start, stop = cut
         inputs_B = rows.completions_B[start:stop] - 1
         longest, width = rows.prompts_PT.shape[1], int(inputs_B.max())
-        self.layout = Layout(torch.arange(width) < inputs_B[:, None])
-        self.prompt_B = rows.prompt_B[start:stop]
+        self.layout = Layout(torch.arange(width) < inputs_B[:, None], device)
+        prompt_B = rows.prompt_B[start:stop]
         padding_PT = torch.arange(longest) >= rows.prompts_P[:, None]
-        self.mask = torch.zeros((stop - start, 1, width, longest + width))
-        self.mask[..., :longest].masked_fill_(padding_PT[self.prompt_B][:, None, None], -torch.inf)
-        self.mask[..., longest:] = torch.full((width, width), -torch.inf).triu(1)
+        mask = torch.zeros((stop - start, 1, width, longest + width))
+        mask[..., :longest].masked_fill_(padding_PT[prompt_B][:, None, None], -torch.inf)
+        mask[..., longest:] = torch.full((width, width), -torch.inf).triu(1)
+        self.prompt_B, self.mask = prompt_B.to(device), mask.to(device)
+
+
+class _Joined:
+    """Attention of packed tokens by a kernel that takes rows of any length, one behind the other.
+
+    Each row is a completion behind its prompt, so a prompt is attended to once for each of its
+    completions; its own tokens are taken from the first.
+    """
+
+    def __init__(self, rows: TokenRows, filling: int, device: torch.device) -> None:
+        """Know where the tokens of ``rows`` stand, and how many behind them mean nothing."""
+        prompts_P, prompt_B = rows.prompts_P, rows.prompt_B
+        inputs_B = (rows.completions_B - 1).clamp(min=0)
+        ends_P = prompts_P.cumsum(0)
+        ends_B = int(ends_P[-1]) + inputs_B.cumsum(0)
+        sources, places_P = [], torch.empty_like(prompts_P).fill_(-1)
+        completions, lengths, size = [], [], 0
+        for row, prompt in enumerate(prompt_B.tolist()):
+            before, own = int(prompts_P[prompt]), int(inputs_B[row])
+            if places_P[prompt] < 0:
+                places_P[prompt] = size
+            elif own == 0:
+                continue
+            sources.append(torch.arange(int(ends_P[prompt]) - before, int(ends_P[prompt])))
+            sources.append(torch.arange(int(ends_B[row]) - own, int(ends_B[row])))
+            completions.append(torch.arange(size + before, size + before + own))
+            lengths.append(before + own)
+            size += before + own
+        prompts = [torch.arange(int(at), int(at) + int(n))
+                   for at, n in zip(places_P, prompts_P, strict=True)]  # fmt: skip
+        self._source_J = torch.cat(sources).to(device)
+        back_N = torch.cat((*prompts, *completions))
+        self._back_N = functional.pad(back_N, (0, filling)).to(device)
+        borders = functional.pad(torch.tensor(lengths).cumsum(0), (1, 0))
+        self._borders, self._longest = borders.to(device, torch.int32), max(lengths)
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend, every token to its own prompt and completion; see ``decoder.Attend``."""
+        del layer
+        heads, kv = query.shape[1], key.shape[1]
+        joint_NHE = torch.cat([x[0].transpose(0, 1) for x in (query, key, value)], 1)
+        q, k, v = joint_NHE.index_select(0, self._source_J).split((heads, kv, kv), 1)
+        out_JHE = any_lengths(q, k, v, self._borders, self._longest)
+        return out_JHE.index_select(0, self._back_N).transpose(0, 1)[None]
+
+
+def takes_any_lengths(device: torch.device, kind: torch.dtype) -> bool:
+    """Whether :func:`any_lengths` works there, on such numbers."""
+    return device.type == "cuda" and kind in NARROW
+
+
+def any_lengths(q_JHE: Tensor, k: Tensor, v: Tensor, borders: Tensor, longest: int) -> Tensor:
+    """Causal attention of rows of any length that stand one behind the other, on a GPU.
+
+    Args:
+        q_JHE: queries of all J tokens, in bfloat16 or float16.
+        k: their keys ``[J, K, E]``.
+        v: their values.
+        borders: int32, where each row begins, and where the last one ends.
+        longest: tokens of the longest row.
+    """
+    from torch.nn.attention import varlen
+
+    known = inspect.signature(varlen.varlen_attn).parameters
+    shared: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in known else {}
+    rows = (borders, borders, longest, longest)
+    found = varlen.varlen_attn(
+        q_JHE.contiguous(), k.contiguous(), v.contiguous(), *rows, window_size=(-1, 0), **shared
+    )
+    return found if isinstance(found, Tensor) else found[0]
 
 
 def cuts(lengths_B: Tensor, prompt: int) -> list[tuple[int, int]]:
@@ -183,24 +275,25 @@ class Layout:
         count: tokens.
     """
 
-    def __init__(self, mask: Tensor) -> None:
-        """Take where the padded rows have a token: bool ``[rows, width]``."""
+    def __init__(self, mask: Tensor, device: torch.device) -> None:
+        """Take where the padded rows have a token (bool ``[rows, width]``), and where to work."""
         self.shape = mask.shape
-        self.packed = mask.flatten().nonzero()[:, 0]  # of the padded places, those with a token
-        self.count = len(self.packed)
-        self.padded = torch.zeros(mask.numel(), dtype=torch.long)  # padding repeats the first token
-        self.padded[self.packed] = torch.arange(self.count)
+        packed = mask.flatten().nonzero()[:, 0]  # of the padded places, those with a token
+        self.count = len(packed)
+        padded = torch.zeros(mask.numel(), dtype=torch.long)  # padding repeats the first token
+        padded[packed] = torch.arange(self.count)
+        self.packed, self.padded = packed.to(device), padded.to(device)
 
     def spread(self, x_NHE: Tensor) -> Tensor:
         """``[N, H, E]`` to ``[rows, width, H, E]``."""
-        return _Spread.apply(x_NHE, self.padded, self.packed).unflatten(0, self.shape)
+        return _Copied.apply(x_NHE, self.padded, self.packed).unflatten(0, self.shape)
 
     def gather(self, x: Tensor) -> Tensor:
         """``[rows, width, H, E]`` to ``[N, H, E]``."""
         return x.flatten(0, 1).index_select(0, self.packed)
 
 
-class _Spread(torch.autograd.Function):
+class _Copied(torch.autograd.Function):
     """Copies of tokens. What padding sends back is zero, so it is not summed."""
 
     @staticmethod

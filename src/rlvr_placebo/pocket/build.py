@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import cache_folder, digest, write_json
 from rlvr_placebo.core.rundir import check_place, locked
-from rlvr_placebo.model.checkpoint import load_model, save, shipped_families
+from rlvr_placebo.model.checkpoint import load_model, save
+from rlvr_placebo.model.folders import shipped_families
 from rlvr_placebo.pocket.corpus import documents
 from rlvr_placebo.pocket.families import Variety
 from rlvr_placebo.pocket.pretrain import Keeper, Stage, new_model, pocket_architecture, pretrain

@@ -21,12 +21,8 @@ from rlvr_placebo.core.statistics import Estimate, clustered_mean
 from rlvr_placebo.evaluate.completion import completions_of
 from rlvr_placebo.evaluate.contract import EvaluationConfig, make_contract
 from rlvr_placebo.evaluate.evaluate import evaluate
-from rlvr_placebo.model.checkpoint import (
-    Checkpoint,
-    built_families,
-    load,
-    shipped_families,
-)
+from rlvr_placebo.model.checkpoint import Checkpoint, load
+from rlvr_placebo.model.folders import built_families, shipped_families
 from rlvr_placebo.pocket.families import variety_of
 from rlvr_placebo.pocket.prior import Prior
 from rlvr_placebo.rollout.native import NativeEngine

@@ -16,8 +16,8 @@ from torch.nn import functional
 from rlvr_placebo.core.files import write_atomic
 from rlvr_placebo.core.seeds import generator_for, seed_for
 from rlvr_placebo.model.architecture import Architecture
-from rlvr_placebo.model.checkpoint import read_tensors
 from rlvr_placebo.model.decoder import Decoder, initialise
+from rlvr_placebo.model.folders import read_tensors
 from rlvr_placebo.pocket.corpus import documents
 from rlvr_placebo.pocket.prior import Prior
 from rlvr_placebo.text.tokenizer import Tokenizer

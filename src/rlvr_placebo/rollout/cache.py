@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -155,24 +158,34 @@ class Cache:
         self._deal()
 
 
-def prefill(
-    model: Decoder, prompts_P: list[list[int]], copies_P: list[int], room: int
-) -> tuple[Cache, Tensor]:
-    """Read each prompt once, for all rows of its group.
+class Read(NamedTuple):
+    """What a model makes of P prompts.
+
+    Attributes:
+        keys: per layer, ``[P, K, T, E]``, padded on the right.
+        values: likewise.
+        lengths_P: tokens of each prompt.
+        last_PD: the hidden state after each prompt's last token.
+    """
+
+    keys: list[Tensor]
+    values: list[Tensor]
+    lengths_P: Tensor
+    last_PD: Tensor
+
+
+def read_prompts(model: Decoder, prompts_P: Sequence[Sequence[int]]) -> Read:
+    """Read each prompt once.
 
     Args:
         model: the decoder.
-        prompts_P: token ids of P prompts.
-        copies_P: rows wanted of each prompt.
-        room: slots for new tokens.
-
-    Returns:
-        The cache of all rows, and the hidden state after each row's last prompt token ``[B, D]``.
+        prompts_P: token ids of P prompts, none of them empty.
     """
     a: Architecture = model.architecture
+    device = model.head.device
     lengths_P = torch.tensor([len(p) for p in prompts_P])
     within_PT = torch.arange(round_up(int(lengths_P.max()), BLOCK)) < lengths_P[:, None]
-    layout = Layout(within_PT)
+    layout = Layout(within_PT, device)
     filling = round_up(rounded(layout.count), BLOCK) - layout.count  # tokens that mean nothing
     tokens_N = torch.tensor([token for prompt in prompts_P for token in prompt])
     positions_N = torch.arange(within_PT.shape[1]).expand_as(within_PT)[within_PT]
@@ -187,8 +200,28 @@ def prefill(
         out_NHE = layout.gather(out.transpose(1, 2))
         return functional.pad(out_NHE, (0, 0, 0, 0, 0, filling)).transpose(0, 1)[None]
 
-    tokens_1N = functional.pad(tokens_N, (0, filling))[None]
-    hidden_ND = model(tokens_1N, functional.pad(positions_N, (0, filling))[None], attend)[0]
+    asked = (functional.pad(x_N, (0, filling))[None].to(device) for x_N in (tokens_N, positions_N))
+    hidden_ND = model(*asked, attend)[0]
+    lengths_P = lengths_P.to(device)
+    return Read(keys, values, lengths_P, hidden_ND[lengths_P.cumsum(0) - 1])
+
+
+def prefill(
+    model: Decoder, prompts_P: list[list[int]], copies_P: list[int], room: int
+) -> tuple[Cache, Tensor]:
+    """Read each prompt once, for all rows of its group.
+
+    Args:
+        model: the decoder.
+        prompts_P: token ids of P prompts.
+        copies_P: rows wanted of each prompt.
+        room: slots for new tokens.
+
+    Returns:
+        The cache of all rows, and the hidden state after each row's last prompt token ``[B, D]``.
+    """
+    read = read_prompts(model, prompts_P)
     copies = torch.tensor(copies_P)
-    cache = Cache(keys, values, lengths_P, copies, room, a.heads // a.kv_heads)
-    return cache, torch.repeat_interleave(hidden_ND[lengths_P.cumsum(0) - 1], copies, 0)
+    repeats = model.architecture.heads // model.architecture.kv_heads
+    cache = Cache(read.keys, read.values, read.lengths_P, copies, room, repeats)
+    return cache, torch.repeat_interleave(read.last_PD, copies, 0)

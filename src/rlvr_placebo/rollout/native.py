@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -18,12 +18,22 @@ from rlvr_placebo.rollout.protocol import Finished, Sampling
 from rlvr_placebo.rollout.sampler import draw
 from rlvr_placebo.text.tokenizer import Tokenizer
 
+Job = tuple[int, int]  # (prompt, index of its seed)
 MOVING = 4  # tokens whose decoding takes as long as moving the cache when rows leave the batch
 
 
 @dataclass(eq=False)
-class _Written:
-    """What B rows have written so far; row order is that of the chunk, whoever left the batch."""
+class Written:
+    """What B rows have written so far, up to T tokens each.
+
+    Attributes:
+        tokens_BT: int32.
+        logprobs_BT: of the tokens, in nats.
+        entropies_BT: of their distributions, in nats.
+        certainties_BT: KL(uniform ‖ p) of their distributions.
+        lengths_B: tokens that count.
+        stopped_B: ended by a stop token or text.
+    """
 
     tokens_BT: Tensor
     logprobs_BT: Tensor
@@ -33,16 +43,20 @@ class _Written:
     stopped_B: Tensor
 
     @classmethod
-    def empty(cls, rows: int, length: int) -> _Written:
+    def empty(cls, rows: int, length: int, device: torch.device | None = None) -> Written:
         """Room for ``length`` tokens in every row."""
         return cls(
-            torch.zeros((rows, length), dtype=torch.int32),
-            torch.zeros((rows, length)),
-            torch.zeros((rows, length)),
-            torch.zeros((rows, length)),
-            torch.full((rows,), length),
-            torch.zeros(rows, dtype=torch.bool),
+            torch.zeros((rows, length), dtype=torch.int32, device=device),
+            torch.zeros((rows, length), device=device),
+            torch.zeros((rows, length), device=device),
+            torch.zeros((rows, length), device=device),
+            torch.full((rows,), length, device=device),
+            torch.zeros(rows, dtype=torch.bool, device=device),
         )
+
+    def parts(self) -> list[Tensor]:
+        """Its tensors, in the order of their names above."""
+        return [getattr(self, field.name) for field in fields(self)]
 
 
 class NativeEngine:
@@ -85,17 +99,27 @@ class NativeEngine:
         with self.model.at_rest():
             # Alike prompts together: less padding in attention, and rows that end together.
             order = sorted(range(len(prompts_P)), key=lambda p: len(prompts_P[p]))
-            for chunk in self._chunks(seeds_P_G, order):
-                prompts = [list(prompts_P[p]) for p, _ in chunk]
-                seeds = [list(seeds_P_G[p][part]) for p, part in chunk]
-                places = [(p, i) for p, part in chunk for i in range(part.start, part.stop)]
-                for row, completion in self._decode(prompts, sampling, seeds):
-                    if row >= len(places):  # one that filled the batch up
-                        continue
-                    done[places[row]] = completion
-                    if finished:
-                        finished(*places[row], completion)
+            for place, completion in self._work(prompts_P, sampling, seeds_P_G, order):
+                done[place] = completion
+                if finished:
+                    finished(*place, completion)
         return [[done[p, i] for i in range(len(seeds))] for p, seeds in enumerate(seeds_P_G)]
+
+    def _work(
+        self,
+        prompts_P: Sequence[Sequence[int]],
+        sampling: Sampling,
+        seeds_P_G: Sequence[Sequence[int]],
+        order: Sequence[int],
+    ) -> Iterator[tuple[Job, Completion]]:
+        """Complete all prompts, taken in this order; yields completions as they are done."""
+        for chunk in self._chunks(seeds_P_G, order):
+            prompts = [list(prompts_P[p]) for p, _ in chunk]
+            seeds = [list(seeds_P_G[p][part]) for p, part in chunk]
+            jobs = [(p, i) for p, part in chunk for i in range(part.start, part.stop)]
+            for row, completion in self._decode(prompts, sampling, seeds):
+                if row < len(jobs):  # the others filled the batch up
+                    yield jobs[row], completion
 
     def _chunks(
         self, seeds_P_G: Sequence[Sequence[int]], order: Sequence[int]
@@ -125,7 +149,7 @@ class NativeEngine:
         seeds_B += seeds_B[-1:] * missing
         uniforms_BT = torch.from_numpy(uniforms(seeds_B, sampling.max_tokens))
         cache, hidden_BD = prefill(self.model, prompts_P, copies_P, sampling.max_tokens)
-        written = _Written.empty(len(seeds_B), sampling.max_tokens)
+        written = Written.empty(len(seeds_B), sampling.max_tokens)
         active = torch.arange(len(seeds_B))
         for t in range(sampling.max_tokens):
             logits_BV = self.model.logits(hidden_BD)
@@ -164,7 +188,7 @@ class NativeEngine:
         return torch.tensor([any(stop in text for stop in stops) for text in texts])
 
     def _completions(
-        self, written: _Written, rows: Tensor, seeds_B: list[int]
+        self, written: Written, rows: Tensor, seeds_B: list[int]
     ) -> Iterator[tuple[int, Completion]]:
         """Cut some rows at their lengths and decode their texts."""
         lengths = dict(zip(rows.tolist(), written.lengths_B[rows].tolist(), strict=True))

@@ -13,6 +13,7 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.rollout.protocol import Sampling
 
 FEW = 2048  # tokens of a vocabulary that is summed whole
+BROKEN = "the model's logits are not finite: its weights are broken"
 
 
 class Drawn(NamedTuple):
@@ -27,7 +28,7 @@ class Drawn(NamedTuple):
     certainties_B: Tensor
 
 
-def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: Sampling) -> Drawn:
+def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: Sampling, check: bool = True) -> Drawn:
     """Draw one token per row.
 
     The token is the first whose cumulative probability, in vocabulary order, exceeds the uniform.
@@ -39,18 +40,23 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: Sampling) -> Drawn:
         uniforms_B: float64 in [0, 1).
         sampling: temperature and top-p; at temperature 0 the likeliest token is taken, with
             log-probability and entropy 0.
+        check: look whether logits are finite, which waits for the device; without it they have
+            log-probabilities that are not.
 
     Raises:
         PlaceboError: the logits are not finite.
     """
     if sampling.temperature == 0:
-        _check(logits_BV.amax(-1))
-        tokens_B = logits_BV.argmax(-1)
-        zeros_B = torch.zeros(len(tokens_B))
+        best_B, tokens_B = logits_BV.amax(-1), logits_BV.argmax(-1)
+        if check:
+            _check(best_B)
+        zeros_B = torch.zeros_like(best_B).masked_fill_(~torch.isfinite(best_B), torch.nan)
         return Drawn(tokens_B, zeros_B, zeros_B, zeros_B)
     logprobs_BV = sampled_logprobs(logits_BV, sampling)
     probs_BV = logprobs_BV.exp()
-    tokens_B = _inverse(probs_BV, uniforms_B)
+    tokens_B, sums_B = _inverse(probs_BV, uniforms_B)
+    if check:
+        _check(sums_B)
     chosen_B = logprobs_BV.gather(-1, tokens_B[:, None])[:, 0]
     if sampling.top_p < 1.0:  # where a token is cut off, 0 · −∞ is 0
         entropies_B = -torch.xlogy(probs_BV, probs_BV).sum(-1)
@@ -60,34 +66,33 @@ def draw(logits_BV: Tensor, uniforms_B: Tensor, sampling: Sampling) -> Drawn:
     return Drawn(tokens_B, chosen_B, entropies_B, certainties_B)
 
 
-def _inverse(probs_BV: Tensor, uniforms_B: Tensor) -> Tensor:
-    """The first token whose cumulative probability exceeds the uniform.
+def _inverse(probs_BV: Tensor, uniforms_B: Tensor) -> tuple[Tensor, Tensor]:
+    """The first token whose cumulative probability exceeds the uniform, and the sums of all.
 
     In a large vocabulary first its block, then the token: sums of all of it cost too much.
-
-    Raises:
-        PlaceboError: a probability is not finite.
     """
     vocabulary = probs_BV.shape[1]
     if vocabulary < FEW:
         cdf_BV = probs_BV.cumsum(-1, dtype=torch.float64)
-        _check(cdf_BV[:, -1])
-        return torch.searchsorted(cdf_BV, (uniforms_B * cdf_BV[:, -1])[:, None], right=True)[:, 0]
+        sums_B = cdf_BV[:, -1]
+        found_B1 = torch.searchsorted(cdf_BV, (uniforms_B * sums_B)[:, None], right=True)
+        return found_B1[:, 0].clamp_(max=vocabulary - 1), sums_B
     size = max(16, 1 << (math.isqrt(vocabulary).bit_length() - 1))
     if vocabulary % size:
         probs_BV = functional.pad(probs_BV, (0, -vocabulary % size))
     blocks_BNS = probs_BV.unflatten(1, (-1, size))
     cdf_BN = blocks_BNS.sum(-1, dtype=torch.float64).cumsum(-1)
-    _check(cdf_BN[:, -1])
-    target_B1 = (uniforms_B * cdf_BN[:, -1])[:, None]
+    sums_B = cdf_BN[:, -1]
+    target_B1 = (uniforms_B * sums_B)[:, None]
     block_B1 = torch.searchsorted(cdf_BN, target_B1, right=True).clamp_(max=cdf_BN.shape[1] - 1)
     before_B1 = torch.where(block_B1 > 0, cdf_BN.gather(1, (block_B1 - 1).clamp_(min=0)), 0.0)
-    block_BS = blocks_BNS[torch.arange(len(probs_BV)), block_B1[:, 0]]
+    rows_B = torch.arange(len(probs_BV), device=probs_BV.device)
+    block_BS = blocks_BNS[rows_B, block_B1[:, 0]]
     cdf_BS = block_BS.cumsum(-1, dtype=torch.float64)
     place_B1 = torch.searchsorted(cdf_BS, target_B1 - before_B1, right=True)
     # Summed in another order the block may end a rounding short: then it is its last likely token.
     last_B1 = size - 1 - (block_BS > 0).flip(-1).to(torch.uint8).argmax(-1, keepdim=True)
-    return (block_B1 * size + torch.minimum(place_B1, last_B1))[:, 0]
+    return (block_B1 * size + torch.minimum(place_B1, last_B1))[:, 0], sums_B
 
 
 def _certainties(logprobs_BV: Tensor) -> Tensor:
@@ -99,7 +104,7 @@ def _certainties(logprobs_BV: Tensor) -> Tensor:
 
 def _check(numbers_B: Tensor) -> None:
     if not math.isfinite(float(numbers_B.sum())):  # one of them is not, or their sum is far off
-        raise PlaceboError("the model's logits are not finite: its weights are broken")
+        raise PlaceboError(BROKEN)
 
 
 def sampled_logprobs(logits_BV: Tensor, sampling: Sampling) -> Tensor:

@@ -20,6 +20,7 @@ from rlvr_placebo.learner.advantages import ADVANTAGES
 from rlvr_placebo.learner.learner import OPTIMIZERS, OptimizerConfig
 from rlvr_placebo.learner.losses import AGGREGATIONS, RATIOS, LossConfig
 from rlvr_placebo.model.adapter import LoraConfig
+from rlvr_placebo.model.device import AUTO, check_device
 from rlvr_placebo.rewards.registry import BENCHMARK
 from rlvr_placebo.rewards.spec import Spec, build, describe, needs_votes
 from rlvr_placebo.text.templates import get_template
@@ -63,8 +64,12 @@ class RunConfig:
     """What surrounds a question, in training and evaluation."""
     precision: str = "float32"
     """What is computed with: float32, or bfloat16 beside weights that stay float32."""
+    device: str = AUTO
+    """cpu, cuda, cuda:1 …; auto: a GPU where there is one and the model is not tiny."""
     checkpoint_every: int = 0
     """Keep a checkpoint every so many steps; 0: the final one only."""
+    checkpoint_precision: str = "float32"
+    """Of whole models that are kept: float32, or bfloat16, half as large and rounded."""
     labels: LabelsConfig = field(default_factory=LabelsConfig)
     """Votes of the untrained model on the training problems."""
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
@@ -80,11 +85,16 @@ class RunConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Nested dicts and lists, ready for JSON; without what is switched off."""
-        document = {**_plain(dataclasses.asdict(self)), "reward": self.reward}
+        document: dict[str, Any] = {**_plain(dataclasses.asdict(self)), "reward": self.reward}
         if not self.lora.rank:
             del document["lora"]
-        if self.precision == PRECISIONS[0]:
-            del document["precision"]
+        for key in ("precision", "checkpoint_precision"):
+            if document[key] == PRECISIONS[0]:
+                del document[key]
+        if self.device == AUTO:
+            del document["device"]
+        if self.loss.tis_cap is None:
+            del document["loss"]["tis_cap"]
         return document
 
 
@@ -127,6 +137,7 @@ def check(config: RunConfig) -> None:
         PlaceboError: the first offending key, what it holds and what it may hold.
     """
     build(config.reward)
+    check_device(config.device)
     get_template(config.template)
     values = dict(flatten(config.as_dict()))
     for key, allowed in _CHOICES.items():
@@ -172,6 +183,7 @@ def _check_labels(config: RunConfig) -> None:
 
 _CHOICES: Mapping[str, Iterable[str]] = {
     "precision": PRECISIONS,
+    "checkpoint_precision": PRECISIONS,
     "loss.advantage": tuple(ADVANTAGES),
     "loss.aggregation": AGGREGATIONS,
     "loss.ratio": RATIOS,
@@ -194,6 +206,6 @@ _RANGES: tuple[tuple[tuple[str, ...], float, float], ...] = (
     (("optimizer.learning_rate", "optimizer.max_grad_norm"), 0, _LARGE),
     (("optimizer.beta1", "optimizer.beta2"), 0, 0.999999),
     (("lora.rank",), 0, 4096),
-    (("lora.alpha",), 1e-6, _LARGE),
+    (("lora.alpha", "loss.tis_cap"), 1e-6, _LARGE),
     (("optimizer.minibatches", "optimizer.epochs", "optimizer.micro_tokens"), 1, _LARGE),
 )

@@ -16,6 +16,7 @@ from rlvr_placebo.core.rundir import STATE, RunDirectory, claim
 from rlvr_placebo.core.seeds import generator_for
 from rlvr_placebo.learner.batch import make_batch
 from rlvr_placebo.model.checkpoint import save
+from rlvr_placebo.model.device import device_of, name_of
 from rlvr_placebo.text.problems import batch_for
 from rlvr_placebo.train.collect import describe, generate, reward, share_flat
 from rlvr_placebo.train.config import RunConfig
@@ -55,7 +56,7 @@ def run(
             (out / STATE).unlink(missing_ok=True)
             return directory
         watch.say(f"memory: {trial.needs}")
-        here = environment()
+        here = environment(name_of(device_of(trial.learner.model)))
         for name, begun, now in moved(directory, here):
             watch.warn(
                 f"goes on with {name} {now}, was begun with {begun}: its bytes are not those of a "
@@ -129,7 +130,8 @@ def save_checkpoint(trial: Trial, directory: RunDirectory, step: int) -> None:
     """Write the model, or its adapters, as a Hugging Face checkpoint."""
     folder = directory.path / "checkpoints" / f"checkpoint-{step}"
     base = trial.config.model if trial.config.lora.rank else ""
-    save(trial.learner.model, trial.checkpoint.tokenizer, folder, base)
+    save(trial.learner.model, trial.checkpoint.tokenizer, folder, base,
+         trial.config.checkpoint_precision)  # fmt: skip
 
 
 class _Clock:

@@ -93,13 +93,18 @@ def _update(config: RunConfig, a: Architecture, longest: int) -> int:
     return int(FLOAT * (tokens * (layer * layers + inputs) + masks + logits))
 
 
-def check_memory(config: RunConfig, need: Needs) -> None:
+def check_memory(config: RunConfig, need: Needs, free: int | None = None) -> None:
     """Refuse a run that does not fit into what is free.
+
+    Args:
+        config: the run.
+        need: of it.
+        free: bytes of its GPU; None: it is on the CPU.
 
     Raises:
         PlaceboError: what it needs, what there is, and which settings lower it.
     """
-    free = available()
+    free = available() if free is None else free
     if free is None or need.total <= free:
         return
     advice = "lower optimizer.micro_tokens, or set optimizer.checkpointing=true"

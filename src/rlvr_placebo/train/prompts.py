@@ -21,7 +21,7 @@ from rlvr_placebo.core.rundir import PARTS, RunDirectory
 from rlvr_placebo.core.statistics import Estimate, interval, share_interval
 from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
 from rlvr_placebo.model.checkpoint import Checkpoint, load
-from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.rollout.engines import make_engine
 from rlvr_placebo.rollout.protocol import check_length
 from rlvr_placebo.text.templates import get_template
 from rlvr_placebo.train.evaluations import measure
@@ -69,7 +69,7 @@ def sweep_prompts(
     config = {"model": model, "model_digest": checkpoint.digest, "contracts": contracts}
 
     def work(directory: RunDirectory) -> dict[str, Any]:
-        engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
+        engine = make_engine(checkpoint.model, checkpoint.tokenizer)
         cells = []
         for name, benchmark in ready.items():
             scratch = directory.path / PARTS

@@ -14,7 +14,8 @@ from rlvr_placebo.evaluate.contract import PRECISIONS, EvaluationConfig, check_e
 from rlvr_placebo.evaluate.probe import Ask, check_probe, contrast, long_enough, probe
 from rlvr_placebo.evaluate.served import ServedEngine, Server, question_of, served_contract
 from rlvr_placebo.model.checkpoint import load
-from rlvr_placebo.rollout.native import NativeEngine
+from rlvr_placebo.model.device import AUTO, CPU, device_of, name_of
+from rlvr_placebo.rollout.engines import make_engine
 from rlvr_placebo.rollout.protocol import Engine, Sampling, check_length
 from rlvr_placebo.text.benchmarks import unusual_size
 from rlvr_placebo.text.problems import content_hash, load_problems
@@ -23,6 +24,19 @@ from rlvr_placebo.train.evaluations import measure
 from rlvr_placebo.train.trial import Benchmark, compute_in, environment, make_benchmarks
 from rlvr_placebo.train.watch import Watch
 from rlvr_placebo.verify.judge import VERSION
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Where and in what numbers a model is computed.
+
+    Attributes:
+        precision: float32 or bfloat16.
+        device: see :func:`rlvr_placebo.model.device.choose`.
+    """
+
+    precision: str = PRECISIONS[0]
+    device: str = AUTO
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,7 @@ class Place:
 
 def evaluate_model(
     model: str, how: EvaluationConfig, template: str, place: Place, watch: Watch,
-    precision: str = PRECISIONS[0],
+    computing: Computing = Computing(),
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Evaluate a model on benchmarks and keep every sample.
 
@@ -50,7 +64,7 @@ def evaluate_model(
         template: name of the prompt template.
         place: where samples, summary and result go.
         watch: hears of progress.
-        precision: what is computed with.
+        computing: on which device, and with what precision.
 
     Returns:
         The summary; see :func:`rlvr_placebo.analysis.summary.summarize`.
@@ -59,17 +73,20 @@ def evaluate_model(
         PlaceboError: a mistake in the arguments, or a directory that is in use.
     """
     check_evaluation(how)
-    checkpoint = load(model)
+    checkpoint = load(model, computing.device)
     if checkpoint.model.remark:
         watch.warn(checkpoint.model.remark)
-    compute_in(checkpoint.model, precision)
-    benchmarks = make_benchmarks(how, get_template(template), checkpoint.tokenizer, precision)
+    compute_in(checkpoint.model, computing.precision)
+    benchmarks = make_benchmarks(
+        how, get_template(template), checkpoint.tokenizer, computing.precision
+    )
     positions = checkpoint.model.architecture.max_positions
     for benchmark in benchmarks:
         check_length(benchmark.prompts, how.max_tokens, positions)
         remark(benchmark.contract.benchmark, len(benchmark.problems), watch)
-    engine = NativeEngine(checkpoint.model, checkpoint.tokenizer)
-    return _evaluated((model, checkpoint.digest), engine, benchmarks, place, watch)
+    engine = make_engine(checkpoint.model, checkpoint.tokenizer)
+    where = name_of(device_of(checkpoint.model))
+    return _evaluated((model, checkpoint.digest), engine, benchmarks, place, watch, where)
 
 
 def evaluate_served(
@@ -94,8 +111,9 @@ def evaluate_served(
 
 
 def _evaluated(
-    model: tuple[str, str], engine: Engine, benchmarks: list[Benchmark], place: Place, watch: Watch
-) -> list[dict[str, Any]]:
+    model: tuple[str, str], engine: Engine, benchmarks: list[Benchmark], place: Place, watch: Watch,
+    where: str = CPU,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Measure, or read what was measured, in a directory of its own.
 
     Args:
@@ -104,6 +122,7 @@ def _evaluated(
         benchmarks: what is measured.
         place: the directory.
         watch: hears of progress.
+        where: the model's device.
     """
     contracts = [b.contract.as_dict() for b in benchmarks]
     config = {"model": model[0], "model_digest": model[1], "contracts": contracts}
@@ -113,7 +132,7 @@ def _evaluated(
             directory.must_be_whole()
             return directory.metrics("evaluation")[0]["summary"]
         directory.rewind(-1)
-        write_json(out / "environment.json", environment())
+        write_json(out / "environment.json", environment(where))
         table = measure(engine, benchmarks, watch, out / PARTS)
         write_table(out / "evaluations/step-000000.parquet", table)
         summary = summarize(table)

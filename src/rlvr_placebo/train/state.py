@@ -15,7 +15,7 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import canonical_json, write_atomic
 from rlvr_placebo.core.rundir import STATE, RunDirectory
 from rlvr_placebo.learner.learner import Learner
-from rlvr_placebo.model.checkpoint import read_tensors
+from rlvr_placebo.model.folders import read_tensors
 
 
 def save_state(run: RunDirectory, learner: Learner, step: int) -> None:

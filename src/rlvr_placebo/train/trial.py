@@ -31,16 +31,18 @@ from rlvr_placebo.model.checkpoint import (
     digest_of,
     load,
     load_tokenizer,
-    locate,
     read_architecture,
 )
 from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.device import CPU, choose, free_memory, place
+from rlvr_placebo.model.folders import locate
 from rlvr_placebo.model.foreign import Foreign
 from rlvr_placebo.model.products import library
 from rlvr_placebo.rewards.protocol import Reward
 from rlvr_placebo.rewards.registry import BENCHMARK
 from rlvr_placebo.rewards.spec import build, describe, user_code
 from rlvr_placebo.rewards.user import missing_columns
+from rlvr_placebo.rollout.engines import make_engine
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.text.benchmarks import unusual_size
 from rlvr_placebo.text.duplicates import Shared, shared
@@ -216,7 +218,8 @@ def prepare(config: RunConfig) -> Trial:
     Raises:
         PlaceboError: whatever is wrong with the model, the problems or their fit.
     """
-    checkpoint = load(config.model)
+    choose(config.device, 0)  # before anything is loaded
+    checkpoint = load(config.model, CPU)
     tokenizer, model = checkpoint.tokenizer, checkpoint.model
     found = gather(config, tokenizer, checkpoint.digest, model.architecture.max_positions)
     rollout = config.rollout
@@ -227,12 +230,13 @@ def prepare(config: RunConfig) -> Trial:
         adapt(model, config.lora, config.seed)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     need = needs(config, model.architecture, (count, trained), asked)
-    check_memory(config, need)
+    device = place(model, config.device)
+    check_memory(config, need, free_memory(device))
     return Trial(
         config=config,
         checkpoint=checkpoint,
         needs=need,
-        engine=NativeEngine(model, tokenizer, rollout.max_rows),
+        engine=make_engine(model, tokenizer, rollout.max_rows),
         learner=Learner(
             model, config.loss, config.optimizer, rollout.temperature, rollout.max_tokens
         ),
@@ -281,7 +285,7 @@ def sizes(found: Material, pool: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def environment() -> dict[str, Any]:
+def environment(device: str = CPU) -> dict[str, Any]:
     """What a run depends on beyond its configuration; outside the checksums."""
     libraries = ("torch", "tokenizers", "safetensors", "numpy", "pyarrow", "math-verify", "sympy")
     return {
@@ -290,6 +294,7 @@ def environment() -> dict[str, Any]:
         **{name: version(name) for name in libraries},
         "threads": torch.get_num_threads(),
         "products": library(),
+        "device": device,
         "machine": platform.machine(),
         "processor": platform.processor() or platform.machine(),
         "host": platform.node(),
@@ -302,5 +307,5 @@ def moved(run: RunDirectory, here: Mapping[str, Any]) -> list[tuple[str, Any, An
     if not (run.path / "environment.json").exists():
         return []
     begun = run.read_json("environment.json")
-    names = ("torch", "products", "threads")
-    return [(n, begun.get(n), here[n]) for n in names if begun.get(n) != here[n]]
+    names = ("torch", "products", "threads", "device")
+    return [(n, begun.get(n), here[n]) for n in names if begun.get(n, CPU) != here[n]]
