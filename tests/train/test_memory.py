@@ -11,6 +11,7 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.learner.batch import make_batch
 from rlvr_placebo.learner.learner import Learner, OptimizerConfig
 from rlvr_placebo.learner.losses import LossConfig
+from rlvr_placebo.model.published import PAPER_MODELS, parameters
 from rlvr_placebo.train import memory
 from rlvr_placebo.train.memory import check_memory, needs
 from rlvr_placebo.train.settings import make_config
@@ -39,6 +40,26 @@ def test_weights_by_hand():
         needs(tight, A, (1000, 1000), [[1] * 50]).update
         < needs(wide, A, (1000, 1000), [[1] * 50]).update / 10
     )
+
+
+def test_a_gpu_keeps_its_cache_in_place_and_narrow_numbers_take_half():
+    shape = PAPER_MODELS["Qwen/Qwen2.5-Math-1.5B"].shape
+    count = (parameters(shape),) * 2
+    found = {
+        (precision, gpu): needs(
+            config(**{"precision": precision, "rollout.problems": 64, "rollout.max_tokens": 96}),
+            shape, count, [[1] * 200], gpu,
+        )
+        for precision in ("float32", "bfloat16") for gpu in (False, True)
+    }  # fmt: skip
+    wide, narrow = found["float32", True], found["bfloat16", True]
+    assert wide.weights == narrow.weights == 16 * count[0]
+    assert found["float32", False].rollout - wide.rollout == pytest.approx(
+        256 * (200 + 96) * 2 * 28 * 2 * 128 * 4
+    )
+    cache = 256 * (200 + 96) * 2 * 28 * 2 * 128 * 2
+    assert wide.rollout - narrow.rollout == pytest.approx(cache - 2 * count[0])
+    assert wide.update > found["float32", False].update
 
 
 def test_what_does_not_fit_is_refused_with_advice(monkeypatch, tmp_path, capsys):

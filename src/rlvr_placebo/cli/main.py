@@ -54,7 +54,8 @@ def _run(given: list[str]) -> int:
         print(f"placebo: {error}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or "can't allocate memory" in str(error)):
+        full = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+        if not (full or isinstance(error, MemoryError)):  # the first is torch's, of a GPU
             raise
         print("placebo: out of memory; lower rollout.max_rows or optimizer.micro_tokens",
               file=sys.stderr)  # fmt: skip

@@ -2,7 +2,7 @@
 
 An estimate from shapes: weights, gradients and moments exactly; activations by what a layer keeps
 for its backward pass; the rollout cache and the logits of a batch. It has been held against few
-measured peaks so far.
+measured peaks so far, and against none on a GPU.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.evaluate.contract import PRECISIONS
 from rlvr_placebo.model.architecture import Architecture
-from rlvr_placebo.model.logprobs import CHUNK
+from rlvr_placebo.model.logprobs import CHUNK, WIDER
 from rlvr_placebo.train.config import RunConfig
 
-PROCESS = 600 << 20  # Python and its libraries, the verifier's worker
+PROCESS = 600 << 20  # Python and its libraries, the verifier's worker; or what CUDA takes itself
 PEFT = 160 << 20  # what it imports
-FLOAT = 4
+FLOAT, HALF = 4, 2
 LIMITS = {  # of a control group, and what it holds
     "/sys/fs/cgroup/memory.max": "/sys/fs/cgroup/memory.current",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes": "/sys/fs/cgroup/memory/memory.usage_in_bytes",
@@ -51,7 +52,7 @@ class Needs:
 
 def needs(
     config: RunConfig, a: Architecture, parameters: tuple[int, int],
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Sequence[int]], gpu: bool = False,
 ) -> Needs:  # fmt: skip
     """Estimate what a run needs.
 
@@ -60,24 +61,29 @@ def needs(
         a: its model.
         parameters: how many the model has, and how many of them are trained.
         prompts: token ids of all that it may be asked.
+        gpu: whether it is on one.
     """
     moments = 2 if config.optimizer.name == "adamw" else 0
     every, trained = parameters
+    width = FLOAT if config.precision == PRECISIONS[0] else HALF
+    copies = every * width if width < FLOAT else 0  # of the weights, while they are computed with
     weights = every * (1 + (config.loss.kl != 0)) + trained * (1 + moments)  # with the reference
     longest = max(map(len, prompts))
     room = max(config.rollout.max_tokens, config.evaluation.max_tokens)
     asked = config.rollout.problems * config.rollout.samples
     evaluated = len(prompts) * config.evaluation.samples
     rows = min(config.rollout.max_rows, max(asked, evaluated))
-    kept = 2 * a.layers * a.kv_heads * a.head_dim * FLOAT
+    kept = 2 * a.layers * a.kv_heads * a.head_dim * width
     cache = kept * rows * (room + longest)  # at worst every row has a prompt of its own
     logits = 6 * rows * a.vocab_size * FLOAT  # with what the sampler makes of them
     process = PROCESS + (PEFT if config.lora.rank else 0)
-    update = _update(config, a, longest)
-    return Needs(FLOAT * weights, 2 * cache + logits, update, process)
+    update = _update(config, a, longest, width)
+    update += FLOAT * 2 * (WIDER * CHUNK if gpu else 0)
+    moved = 1 if gpu else 2  # on the CPU the cache grows, and is copied when it does
+    return Needs(FLOAT * weights, moved * cache + logits + copies, update + copies, process)
 
 
-def _update(config: RunConfig, a: Architecture, longest: int) -> int:
+def _update(config: RunConfig, a: Architecture, longest: int, width: int) -> int:
     """Bytes of the activations of one micro-batch, and of the logits of a chunk."""
     per_update = config.rollout.problems * config.rollout.samples / config.optimizer.minibatches
     prompts = max(1.0, per_update / config.rollout.samples)
@@ -90,7 +96,7 @@ def _update(config: RunConfig, a: Architecture, longest: int) -> int:
     inputs = a.hidden_size * a.layers if config.optimizer.checkpointing else 0
     masks = tokens * (longest + config.rollout.max_tokens)
     logits = 2 * min(CHUNK, tokens * a.vocab_size) + a.vocab_size * a.hidden_size
-    return int(FLOAT * (tokens * (layer * layers + inputs) + masks + logits))
+    return int(width * (tokens * (layer * layers + inputs) + masks) + FLOAT * logits)
 
 
 def check_memory(config: RunConfig, need: Needs, free: int | None = None) -> None:

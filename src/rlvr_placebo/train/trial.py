@@ -218,7 +218,7 @@ def prepare(config: RunConfig) -> Trial:
     Raises:
         PlaceboError: whatever is wrong with the model, the problems or their fit.
     """
-    choose(config.device, 0)  # before anything is loaded
+    choose(config.device, 0)  # a GPU that is not there is missed before anything is loaded
     checkpoint = load(config.model, CPU)
     tokenizer, model = checkpoint.tokenizer, checkpoint.model
     found = gather(config, tokenizer, checkpoint.digest, model.architecture.max_positions)
@@ -229,9 +229,10 @@ def prepare(config: RunConfig) -> Trial:
     if config.lora.rank:
         adapt(model, config.lora, config.seed)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    need = needs(config, model.architecture, (count, trained), asked)
-    device = place(model, config.device)
+    device = choose(config.device, count)
+    need = needs(config, model.architecture, (count, trained), asked, device.type != CPU)
     check_memory(config, need, free_memory(device))
+    place(model, config.device)
     return Trial(
         config=config,
         checkpoint=checkpoint,
