@@ -50,6 +50,14 @@ def test_adapters_are_the_same_model_everywhere(kind, tmp_path, shipped):
         assert (after - before).abs().max() > 1e-2
         with model.at_rest():
             torch.testing.assert_close(logits(model)[1], after, atol=1e-5, rtol=0)
+        if not model.remark:  # weights beside adapters are narrowed once while they rest
+            model.compute = torch.bfloat16
+            narrow = logits(model)[1]
+            with model.at_rest():
+                held = [m for m in model.modules() if getattr(m, "_held", None) is not None]
+                assert len(held) == 7 * len(model.model.layers)
+                assert torch.equal(logits(model)[1], narrow)
+            model.compute = None
     save(model, shipped.tokenizer, tmp_path / "adapter", str(tmp_path / "base"))
     again = load(str(tmp_path / "adapter"))
     assert all(p.requires_grad for p in again.model.parameters())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from conftest import ARCHITECTURES, random_model, rows_of
 from rlvr_placebo.model import logprobs, packing
-from rlvr_placebo.model.decoder import causal_attention
+from rlvr_placebo.model.decoder import Decoder, causal_attention
 from rlvr_placebo.model.logprobs import completion_logprobs
 from rlvr_placebo.model.packing import cuts
 
@@ -78,6 +78,23 @@ def test_packed_is_naive(which, chunk, worth, groups, temperature, seed):
     torch.testing.assert_close(packed[mask], whole, rtol=1e-6, atol=1e-7)
     theirs = gradient_of(model, (whole * weights).sum())
     assert (ours - theirs).norm() <= 1e-6 * theirs.norm() + 1e-12
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_everything_is_where_the_model_is(precision, joined, monkeypatch):
+    """On the meta device, where tensors of the CPU are refused by most operations."""
+    model = Decoder(ARCHITECTURES["qwen2"]).to("meta")
+    model.compute = precision
+    model.reach(64)
+    monkeypatch.setattr(packing, "any_lengths", lambda q, k, v, *_: q + k.sum() + v.sum())
+    rows = rows_of([([1, 2], [[3], [4, 5]]), ([1, 1, 1], [[2] * 40])])
+    packed = packing.Packed(rows, torch.device("meta"), joined)
+    hidden = model(packed.tokens_1N, packed.positions_1N, packed.attend)[0]
+    parts = (hidden.index_select(0, packed.scored_S), model.head, packed.source_M, packed.targets_M)
+    assert all(part.device.type == "meta" for part in parts)
+    logprobs._Chosen.apply(*parts, 1.0).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
 
 
 def test_a_selection_keeps_its_prompts():

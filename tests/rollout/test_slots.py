@@ -1,5 +1,7 @@
 """The engine for a GPU, whose logic is the same on the CPU."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Finish
 from rlvr_placebo.core.seeds import seed_for
 from rlvr_placebo.model.checkpoint import load
+from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.rollout import slots
 from rlvr_placebo.rollout.graphs import Replay
 from rlvr_placebo.rollout.native import NativeEngine
@@ -113,6 +116,22 @@ def test_the_cache_is_read_as_far_as_it_is_filled_and_places_close_up(shipped, m
     assert min(border for _, border, _ in seen) < max(border for _, border, _ in seen)
     assert sum(held for _, _, held in seen) == sum(lengths)  # no row goes on behind its end
     assert len(seen) < sum(sorted(lengths)[-2:]) + 2 * slots.STRIDE * 4  # new rows take places
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+@pytest.mark.parametrize("how", [Sampling(1.0, 1.0, 16), Sampling(0.7, 0.9, 16),
+                                 Sampling(0.0, 1.0, 16)])  # fmt: skip
+@pytest.mark.parametrize("vocabulary", [640, 5000])
+def test_a_step_waits_for_no_device(vocabulary, how, precision):
+    """On the meta device no number can be looked at, and tensors of two devices do not meet."""
+    model = Decoder(replace(ARCHITECTURES["qwen2"], vocab_size=vocabulary)).to("meta")
+    model.compute = precision
+    with torch.inference_mode(), model.at_rest():
+        places = slots.Places(model, 8, 20, how, torch.tensor([0]))
+        places.step(4, 256)
+        places.close_up([1, 3])
+    with pytest.raises(RuntimeError, match="meta"):
+        places.look([0], lambda rows: [""] * len(rows))
 
 
 def test_a_step_is_recorded_from_its_second_time_in_a_shape():

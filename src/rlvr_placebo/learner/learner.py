@@ -230,7 +230,8 @@ class Learner:
         for full, value in tensors.items():
             if full.startswith("optimizer/"):
                 _, key, name = full.split("/", 2)
-                self.optimizer.state[parameters[name]][key] = value.clone()
+                own = parameters[name]
+                self.optimizer.state[own][key] = value.clone().to(own.device)
         self.updates_done = int(tensors["updates_done"])
 
 

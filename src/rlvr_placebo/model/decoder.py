@@ -86,8 +86,6 @@ class _Normed(torch.autograd.Function):
 class Attention(nn.Module):
     """Grouped-query self-attention with rotary positions."""
 
-    last = "o_proj"
-
     def __init__(self, a: Architecture, layer: int) -> None:
         """Projections (and norms of queries and keys, where there are any) of one layer."""
         super().__init__()
@@ -124,8 +122,6 @@ class Attention(nn.Module):
 
 class MLP(nn.Module):
     """Gated feed-forward block (SwiGLU)."""
-
-    last = "down_proj"
 
     def __init__(self, a: Architecture) -> None:
         """Three projections without biases."""
@@ -230,11 +226,10 @@ class Decoder(nn.Module):
     @contextlib.contextmanager
     def at_rest(self) -> Generator[None]:
         """Promise that the weights stay as they are: what is made of them is made once."""
-        blocks = self.model.blocks
-        ends = [block.get_submodule(block.last) for block in blocks]
-        alone = [part for part in ends if type(part) is Linear]
+        blocks, alone = self.model.blocks, []
         for block in blocks:
-            block.joined.hold(block, self.compute)
+            joined = block.joined.hold(block, self.compute)
+            alone += [m for m in block.modules() if type(m) is Linear and m not in joined]
         for part in alone:
             part.hold(self.compute)
         if self.compute not in (None, self.head.dtype):

@@ -12,6 +12,7 @@ import re
 from collections.abc import Generator
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.model.decoder import Decoder
@@ -92,6 +93,7 @@ def repeatable(device: torch.device) -> Generator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        yield
+        with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]):  # whose sums repeat
+            yield
     finally:
         torch.use_deterministic_algorithms(before)

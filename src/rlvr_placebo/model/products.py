@@ -174,16 +174,21 @@ class Joined:
             return [getattr(owner, name)(x) for name in self._names]
         return linear(x, *self._held).split(self._sizes, -1)
 
-    def hold(self, owner: nn.Module, dtype: torch.dtype | None = None) -> None:
-        """Put the matrices of ``owner`` together; until :meth:`release` they must not change."""
+    def hold(self, owner: nn.Module, dtype: torch.dtype | None = None) -> list[nn.Module]:
+        """Put the matrices of ``owner`` together; until :meth:`release` they must not change.
+
+        Returns:
+            The parts that are one product now: none where adapters stand beside them.
+        """
         parts = [getattr(owner, name) for name in self._names]
-        if not all(type(part) is Linear for part in parts):  # adapters stand beside them
-            return
+        if not all(type(part) is Linear for part in parts):
+            return []
         with torch.no_grad():
             weight = torch.cat([part.weight for part in parts]).to(dtype)
             biases = tuple(part.bias.to(dtype) for part in parts if part.bias is not None)
             self._sizes = [part.out_features for part in parts]
             self._held = weight, torch.cat(biases) if biases else None
+        return parts
 
     def release(self) -> None:
         """Let the parts go their own ways again."""
