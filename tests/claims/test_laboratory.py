@@ -1,6 +1,7 @@
 """The clipping laboratory's decision by hand, and the drift it is taken from."""
 
 import json
+import shutil
 
 import pytest
 
@@ -120,11 +121,36 @@ def test_the_laboratory_carried_out(tmp_path, monkeypatch, capsys):
     (out / "twin.json").write_text('{"code": "another"}')
     assert main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == document
-    drifts = next((out / "drift").rglob("drift.json"))
-    drifts.write_text("{}")
-    assert main(command) == 2
-    assert "damaged" in capsys.readouterr().err
     assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}
+    check_what_is_kept(out, document, capsys)
+
+
+def check_what_is_kept(out, document, capsys):
+    """Three files give the decision again elsewhere; what they lack is measured there."""
+    other = out.parent / "other"
+    other.mkdir()
+    for name in ("study.json", "drift.json", "ends.json"):
+        shutil.copy(out / name, other / name)
+    command = ["clipping", "--out", str(other), "--batches", "2"]
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == document
+    assert not list(other.rglob("*.parquet"))
+    assert not (other / "doses").exists()
+    assert str(out) not in (other / "drift.json").read_text()
+    ends = json.loads((other / "ends.json").read_text())
+    name, lost = next(iter(ends["runs"].items()))
+    changed = {"runs": {**ends["runs"], name: {**lost, "identity": "another"}}}
+    (other / "ends.json").write_text(json.dumps({**ends, **changed}))
+    assert main(command) == 2
+    assert f"{name} was made with another model or other problems" in capsys.readouterr().err
+    del ends["runs"][name]
+    (other / "ends.json").write_text(json.dumps(ends))
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == document
+    assert [p.name for p in (other / "runs").iterdir()] == [name]
+    (other / "drift.json").write_text("{")
+    assert main(command) == 2
+    assert "drift.json: cannot be read" in capsys.readouterr().err
 
 
 def test_a_clip_that_never_bound_has_an_interval_of_a_point():

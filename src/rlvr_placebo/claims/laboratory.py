@@ -6,6 +6,7 @@
     OUT/doses/up, down        two short runs that pay for the neutral marker, and against it
     OUT/drift/<dose>-<how>    local drift from the checkpoint at which the marker has that share
     OUT/study.json, runs/     trajectories: good and bad code under random rewards, every treatment
+    OUT/drift.json, ends.json what is kept of both; with it nothing above is needed any more
     OUT/clipping.json         the decision and all it rests on
 """
 
@@ -15,15 +16,17 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rlvr_placebo.analysis.folder import StudyFolder
 from rlvr_placebo.claims.carry import study_file
+from rlvr_placebo.claims.kept import DRIFTS, ENDS, keep_drifts, keep_ends, known
 from rlvr_placebo.claims.settle import MODEL, RULES, decide, means, rows_of, towards, trajectories
 from rlvr_placebo.clipping import twin as twin_module
 from rlvr_placebo.clipping.cells import CELLS
-from rlvr_placebo.clipping.drift import DOCUMENT, marker_log_odds
+from rlvr_placebo.clipping.drift import marker_log_odds
 from rlvr_placebo.clipping.twin import Twin, table
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import digest, write_json
@@ -77,16 +80,20 @@ def _run_laboratory(
     study: Study, launch: Launch, watch: Watch, batches: int, report: Callable[[Progress], None]
 ) -> dict[str, Any]:
     started, out = time.monotonic(), launch.out
-    _check_drifts(out, batches)
+    kept = known(out, DRIFTS)
+    _check_drifts(out, kept, batches)
     twin = _known_twin(out)
-    carry_out(_dosing(out), launch.workers, "doses", watch, launch.since(started).seconds)
-    drifts: dict[str, Job] = {}
-    if all(job.done for job in _dosing(out).values()):
-        drifts = _drifting(out, batches)
-        carry_out(drifts, launch.workers, "local drift", watch, launch.since(started).seconds)
-    run_claimed(study, launch.since(started), report)
-    whole = bool(drifts) and all(job.done for job in drifts.values())
-    document = _document(out, twin, drifts if whole else {})
+    left = [name for name in _names() if name not in kept]
+    if left:
+        carry_out(_dosing(out), launch.workers, "doses", watch, launch.since(started).seconds)
+        if all(job.done for job in _dosing(out).values()):
+            drifts = {n: job for n, job in _drifting(out, batches).items() if n in left}
+            carry_out(drifts, launch.workers, "local drift", watch, launch.since(started).seconds)
+        kept = keep_drifts(out, {name: RunDirectory(out / "drift" / name) for name in left})
+    made = {n: run["identity"] for n, run in known(out, ENDS).get("runs", {}).items()}
+    run_claimed(study, replace(launch.since(started), known=made), report)
+    ends = keep_ends(StudyFolder.open(out))
+    document = _document(twin, kept, ends, list(study.runs))
     write_json(out / RESULT, document)
     return document
 
@@ -130,7 +137,7 @@ def _dosing(out: Path) -> dict[str, Job]:
     return jobs
 
 
-def _check_drifts(out: Path, batches: int) -> None:
+def _check_drifts(out: Path, kept: Mapping[str, Any], batches: int) -> None:
     """Refuse to mix measurements that were begun with other settings.
 
     Raises:
@@ -138,18 +145,25 @@ def _check_drifts(out: Path, batches: int) -> None:
     """
     for dose in DOSES:
         for how in HOW:
-            run = RunDirectory(out / "drift" / _name(dose, how))
-            if not (run.path / "config.json").exists():
+            name = _name(dose, how)
+            run = RunDirectory(out / "drift" / name)
+            if name in kept:
+                begun = kept[name]["lab"]
+            elif (run.path / "config.json").exists():
+                begun = run.config.get("lab", {})
+            else:
                 continue
-            known, wanted = run.config.get("lab", {}), _settings(how, batches)
-            for key, value in wanted.items():
-                if known.get(key) != value:
+            for key, value in _settings(how, batches).items():
+                if begun.get(key) != value:
                     raise PlaceboError(
-                        f"{run.path}: was begun with {key} {known.get(key)}, not {value}; ask for "
-                        f"the same (--batches), or delete {out / 'drift'}"
+                        f"{out}: {name} was begun with {key} {begun.get(key)}, not {value}; ask "
+                        "for the same (--batches), or choose another --out"
                     )
-            if run.finished:
-                run.must_be_whole()
+
+
+def _names() -> list[str]:
+    """The measurements of local drift, in their order."""
+    return [_name(dose, how) for dose in DOSES for how in HOW]
 
 
 def _name(dose: float, how: str) -> str:
@@ -196,15 +210,13 @@ def _checkpoint(out: Path, name: str) -> str:
     return str((out / "doses" / way / "checkpoints" / f"checkpoint-{step}").resolve())
 
 
-def _document(out: Path, twin: Mapping[str, Any], drifts: Mapping[str, Job]) -> dict[str, Any]:
-    folder = StudyFolder.open(out)
-    for job in drifts.values():
-        RunDirectory(job.out).must_be_whole()
-    local = {name: RunDirectory(job.out).read_json(DOCUMENT) for name, job in drifts.items()}
+def _document(
+    twin: Mapping[str, Any], local: Mapping[str, Any], ends: Mapping[str, Any], names: list[str]
+) -> dict[str, Any]:
+    local = {n: local[n] for n in _names()} if local.keys() >= set(_names()) else {}
     drifted = {how: towards(local, how) for how in HOW} if local else {}
-    whole = len(folder.finished_runs()) == len(folder.names)
-    ends = trajectories(folder) if whole else {}
-    decision = decide(drifted[SGD], ends) if drifted and ends else None
+    ended = trajectories(ends, names) if ends["runs"].keys() >= set(names) else {}
+    decision = decide(drifted[SGD], ended) if drifted and ended else None
     return {
         "decision": decision and str(decision),
         "rule": RULES[decision] if decision else "",
@@ -215,6 +227,6 @@ def _document(out: Path, twin: Mapping[str, Any], drifts: Mapping[str, Job]) -> 
              "logged": {cell: means(rows_of(d, cell)) for cell in CELLS}}
             for name, d in local.items()
         ],
-        "trajectories": ends,
+        "trajectories": ended,
         "twin": twin,
     }  # fmt: skip

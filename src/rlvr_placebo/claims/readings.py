@@ -22,10 +22,21 @@ if TYPE_CHECKING:
 Prompted = Callable[[RunDirectory, Reading], RunDirectory]
 
 
-class _Marks:
-    """The marks of one evaluation: problems × samples, 0 and 1, NaN where nobody knows."""
+class Marks:
+    """The marks of one evaluation: problems × samples, 0 and 1, NaN where nobody knows.
+
+    Attributes:
+        ids: of the problems, sorted.
+        clusters: of the problems.
+        of: the marks ``[P, N]`` by name.
+    """
 
     def __init__(self, table: pa.Table, reading: Reading, names: Sequence[str]) -> None:
+        """Read the marks of these names.
+
+        Raises:
+            PlaceboError: the benchmark was not evaluated like this.
+        """
         rows = answers_to(table, reading.benchmark, reading.temperature, ("cluster", *names))
         if not rows:
             raise PlaceboError(
@@ -37,6 +48,7 @@ class _Marks:
 
     @property
     def samples(self) -> int:
+        """Answers to each problem."""
         return next(iter(self.of.values())).shape[1]
 
 
@@ -59,25 +71,36 @@ def outcomes_of(runs: Sequence[RunDirectory], reading: Reading, prompted: Prompt
     if reading.span in (Span.TO_PEAK, Span.SINCE_PEAK):
         return _about_peaks(runs, reading)
     chosen = runs[:1] if reading.untrained else runs
-    found = [_shares(run, reading, prompted) for run in chosen]
+    found = [shares_of(run, reading, prompted) for run in chosen]
     first, shares = found[0][0], np.array([share_P for _, share_P in found])
     return Outcomes(shares, first.clusters, first.samples, trained=not reading.untrained)
 
 
-def _shares(run: RunDirectory, reading: Reading, prompted: Prompted) -> tuple[_Marks, np.ndarray]:
-    """One run: a value for every problem, in the order of their ids."""
+def _itself(run: RunDirectory, reading: Reading) -> RunDirectory:
+    del reading
+    return run
+
+
+def shares_of(
+    run: RunDirectory, reading: Reading, prompted: Prompted = _itself
+) -> tuple[Marks, np.ndarray]:
+    """One run: a value for every problem, in the order of their ids.
+
+    Returns:
+        The marks that values are of, and the values.
+    """
     if reading.measure in CELLS:
         return _switched(run, reading)
     if reading.span is Span.LATE:
         return _late(run, reading)
-    before = _Marks(run.evaluation(0), reading, [reading.measure])
+    before = Marks(run.evaluation(0), reading, [reading.measure])
     own = before
     if not reading.untrained:
-        own = _Marks(run.evaluation(run.config["steps"]), reading, [reading.measure])
+        own = Marks(run.evaluation(run.config["steps"]), reading, [reading.measure])
     share_P = _mean(own.of[reading.measure])
     if reading.template:
         other = prompted(run, reading).evaluation(0)
-        return own, _mean(_Marks(other, reading, [reading.measure]).of[reading.measure]) - share_P
+        return own, _mean(Marks(other, reading, [reading.measure]).of[reading.measure]) - share_P
     if reading.change and not reading.untrained:
         share_P = share_P - _mean(before.of[reading.measure])
     return own, share_P
@@ -89,27 +112,25 @@ def _mean(marks_P_N: np.ndarray) -> np.ndarray:
     return np.where(known_P > 0, np.nansum(marks_P_N, axis=1) / np.maximum(known_P, 1), np.nan)
 
 
-def _switched(run: RunDirectory, reading: Reading) -> tuple[_Marks, np.ndarray]:
+def _switched(run: RunDirectory, reading: Reading) -> tuple[Marks, np.ndarray]:
     """What a cell of strategies adds to accuracy, less half of the whole gain.
 
     It is above 0 where the cell carries most of a gain.
     """
     names = ["code", "correct"]
-    before = _Marks(run.evaluation(0), reading, names)
-    after = _Marks(run.evaluation(run.config["steps"]), reading, names)
+    before = Marks(run.evaluation(0), reading, names)
+    after = Marks(run.evaluation(run.config["steps"]), reading, names)
     was, became = (float(name == "code") for name in reading.measure.split("_"))
     inside = (before.of["code"] == was) & (after.of["code"] == became)
     gain = np.nan_to_num(after.of["correct"]) - np.nan_to_num(before.of["correct"])
     return after, (gain * inside - 0.5 * gain).mean(axis=1)
 
 
-def _late(run: RunDirectory, reading: Reading) -> tuple[_Marks, np.ndarray]:
+def _late(run: RunDirectory, reading: Reading) -> tuple[Marks, np.ndarray]:
     """The last evaluation less the one in the middle."""
     steps = _evaluated(run)
     middle = min(steps, key=lambda s: abs(s - steps[-1] / 2))
-    last, half = (
-        _Marks(run.evaluation(s), reading, [reading.measure]) for s in (steps[-1], middle)
-    )
+    last, half = (Marks(run.evaluation(s), reading, [reading.measure]) for s in (steps[-1], middle))
     return last, _mean(last.of[reading.measure]) - _mean(half.of[reading.measure])
 
 
@@ -124,9 +145,9 @@ def _about_peaks(runs: Sequence[RunDirectory], reading: Reading) -> Outcomes:
     problems: neither its own luck nor that of the problems on which it is read has chosen it.
     """
     steps = _evaluated(runs[0])
-    marks = _Marks(runs[0].evaluation(steps[0]), reading, [reading.measure])
+    marks = Marks(runs[0].evaluation(steps[0]), reading, [reading.measure])
     share_S_T_P = np.array([
-        [_mean(_Marks(run.evaluation(s), reading, [reading.measure]).of[reading.measure])
+        [_mean(Marks(run.evaluation(s), reading, [reading.measure]).of[reading.measure])
          for s in steps] for run in runs
     ])  # fmt: skip
     chosen, _ = halves(dict(zip(marks.ids, marks.clusters, strict=True)))

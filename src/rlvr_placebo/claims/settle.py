@@ -10,17 +10,12 @@ from typing import Any
 import numpy as np
 
 from rlvr_placebo.analysis.contrasts import Outcomes
-from rlvr_placebo.analysis.folder import StudyFolder
 from rlvr_placebo.claims.claim import Arm, Effect, Reading, Rule
 from rlvr_placebo.claims.decide import find
-from rlvr_placebo.claims.readings import outcomes_of
 from rlvr_placebo.clipping.cells import BOTH, CELLS, OFF
 from rlvr_placebo.clipping.drift import spread_of
 from rlvr_placebo.core.errors import PlaceboError
-from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.core.statistics import mean_of_runs, two_groups
-from rlvr_placebo.model.checkpoint import distance
-from rlvr_placebo.model.folders import locate
 from rlvr_placebo.verdict.power import detectable
 
 MODEL, BAD, REWARD = "pocket/code-prior", "pocket/bad-code", "random(0.5)"
@@ -138,31 +133,39 @@ def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     }
 
 
-def trajectories(folder: StudyFolder) -> dict[str, dict[str, Any]]:
+def trajectories(ends: Mapping[str, Any], names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Where runs end and what they did, by model and treatment; points per hundred.
+
+    Args:
+        ends: what is kept of them (:func:`rlvr_placebo.claims.kept.keep_ends`).
+        names: of the runs, in their order.
 
     Returns:
         Per treatment: ``gain`` in accuracy and in the frequency of ``code``, ``ends`` of all seeds,
         mean ``distance`` from the start, what was ``logged``, and ``over`` each reference.
     """
-    by_arm: dict[tuple[str, str], list[RunDirectory]] = {}
-    for entry in folder.document["runs"]:
-        arm = (entry["model"], entry["variant"])
-        by_arm.setdefault(arm, []).append(folder.run(entry["name"]))
+    by_arm: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for run in (ends["runs"][name] for name in names):
+        by_arm.setdefault((run["model"], run["variant"]), []).append(run)
 
     @cache
     def look(arm: Arm, reading: Reading) -> Outcomes:
-        return outcomes_of(by_arm[arm.model, arm.variant], reading, lambda run, reading: run)
+        runs = by_arm[arm.model, arm.variant]
+        began = [ends["untrained"][run["untrained"]] for run in runs]
+        share_S_P = np.array([run[reading.measure] for run in runs], dtype=float)
+        if reading.change:
+            share_S_P -= np.array([one[reading.measure] for one in began], dtype=float)
+        return Outcomes(share_S_P, tuple(began[0]["clusters"]), began[0]["samples"])
 
     found: dict[str, dict[str, Any]] = {}
     for (model, cell), runs in by_arm.items():
         own = Arm(model, REWARD, cell)
-        ends = 100 * np.nanmean(look(own, Reading(change=False)).share_S_P, axis=1)
+        logged = [run["logged"] for run in runs]
         entry: dict[str, Any] = {
             "seeds": len(runs),
-            "ends": ends.tolist(),
-            "distance": float(np.mean([_distance(run) for run in runs])),
-            "logged": means([row for run in runs for row in run.metrics("step")]),
+            "ends": (100 * np.nanmean(look(own, Reading(change=False)).share_S_P, axis=1)).tolist(),
+            "distance": float(np.mean([run["distance"] for run in runs])),
+            "logged": means(logged),
             "over": {},
         }
         for name, reading in (("gain", Reading()), ("code", Reading("code"))):
@@ -191,9 +194,3 @@ def _over(own: Arm, other: Arm, look: Any) -> dict[str, Any]:  # noqa: ANN401 (a
         "sd_other": sds[1],
         "narrower": sds[0] < sds[1],
     }
-
-
-def _distance(run: RunDirectory) -> float:
-    """How far a run's weights ended from where they began (Euclidean)."""
-    last = run.path / "checkpoints" / f"checkpoint-{run.config['steps']}"
-    return distance(locate(run.config["model"]), last)

@@ -6,8 +6,8 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Launch:
         seconds: after which no further run is begun; None: all are.
         go_on: leave runs that fail, name them in ``study.json``, and carry out the others, until
             every run of an arm has failed.
+        known: runs that were made elsewhere, by name, with the hash of what they were made from.
     """
 
     out: Path
@@ -55,6 +56,7 @@ class Launch:
     pause: float = 0.5
     seconds: float | None = None
     go_on: bool = False
+    known: Mapping[str, str] = field(default_factory=dict)
 
     def since(self, started: float) -> Launch:
         """The same with the seconds that are left of what began at this ``time.monotonic()``."""
@@ -98,9 +100,9 @@ def run_claimed(
     folder = StudyFolder(launch.out, launch.out / document["store"], document)
     nursery = Nursery()
     try:
-        if any(not folder.run(name).finished for name in study.runs):
+        if any(not folder.run(n).finished for n in study.runs if n not in launch.known):
             nursery.warm()  # while what the runs name is looked up
-        runs = _Runs(study, folder, launch.go_on)
+        runs = _Runs(study, folder, launch)
         pool = Pool(runs.jobs(), nursery, launch.workers, runs.failed, launch.seconds)
         write_json(launch.out / MARKER, document)
         while pool.advance():
@@ -213,13 +215,19 @@ def _in_turn(study: Study) -> list[str]:
 class _Runs:
     """The runs of a study as jobs, and those that failed."""
 
-    def __init__(self, study: Study, folder: StudyFolder, go_on: bool) -> None:
-        self.study, self.folder, self.go_on = study, folder, go_on
+    def __init__(self, study: Study, folder: StudyFolder, launch: Launch) -> None:
+        self.study, self.folder, self.go_on = study, folder, launch.go_on
+        self.known = launch.known
         self.crashed: dict[str, str] = {}
         identities = _Identities()
         for name, config in study.runs.items():
             # whatever a run names must be there before any run starts
             wanted = identities.of(config)
+            if self.known.get(name, digest(wanted)) != digest(wanted):
+                raise PlaceboError(
+                    f"{folder.path}: what is kept of run {name} was made with another model or "
+                    "other problems"
+                )
             run = folder.run(name)
             if run.finished:
                 run.must_be(wanted)
@@ -236,6 +244,7 @@ class _Runs:
                 {"config": self.study.runs[name].as_dict(), "shared": str(store / "shared")},
             )
             for name in _in_turn(self.study)
+            if name not in self.known
         }
 
     def failed(self, name: str, reason: str) -> None:
@@ -250,11 +259,14 @@ class _Runs:
             raise PlaceboError(f"every run of {describe(own.reward)} failed; {name}: {reason}")
 
     def progress(self, pool: Pool) -> Progress:
-        done = {name: self.folder.steps_done(name) for name in self.study.runs}
+        done = {
+            name: config.steps if name in self.known else self.folder.steps_done(name)
+            for name, config in self.study.runs.items()
+        }
         return Progress(
             steps_done=sum(done.values()),
             steps=sum(c.steps for c in self.study.runs.values()),
-            runs_done=pool.done,
+            runs_done=pool.done + len(self.known),
             runs=len(self.study.runs),
             running=tuple(f"{name} ({done[name]})" for name in pool.nursery.running),
         )
