@@ -24,7 +24,7 @@ def test_without_a_gpu_everything_is_on_the_cpu(monkeypatch):
     model = random_model(ARCHITECTURES["qwen2"])
     assert place(model) == device_of(model) == torch.device("cpu")
     assert (name_of(device_of(model)), free_memory(device_of(model))) == ("cpu", None)
-    with repeatable(device_of(model)):
+    with repeatable(model):
         assert not torch.are_deterministic_algorithms_enabled()
 
 

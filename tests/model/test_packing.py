@@ -62,7 +62,7 @@ def test_packed_is_naive(which, chunk, worth, groups, temperature, seed):
     patch = pytest.MonkeyPatch()
     patch.setattr(logprobs, "CHUNK", chunk)
     if worth is None:
-        patch.setattr(packing, "takes_any_lengths", lambda device, kind: True)
+        patch.setattr(packing, "takes_any_lengths", lambda device, kind, size: True)
         patch.setattr(packing, "any_lengths", row_by_row)
     else:
         patch.setattr(packing, "WORTH", worth)

@@ -69,6 +69,11 @@ def test_places_complete_as_the_other_engine_does(how, rows, shipped):
             assert not any(s in before for s in how.stops)
 
 
+def test_nothing_is_asked_for_nothing(shipped):
+    engine = SlotEngine(shipped.model, shipped.tokenizer)
+    assert engine.generate([], Sampling(), []) == []
+
+
 @pytest.mark.parametrize("kind", sorted(ARCHITECTURES))
 def test_places_fit_every_architecture(kind, shipped):
     model = random_model(ARCHITECTURES[kind])
@@ -153,8 +158,9 @@ def test_a_step_is_recorded_from_its_second_time_in_a_shape():
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_broken_weights_are_named(temperature, shipped):
-    model = random_model(ARCHITECTURES[sorted(ARCHITECTURES)[0]])
+@pytest.mark.parametrize("vocabulary", [640, 5000])
+def test_broken_weights_are_named(temperature, vocabulary, shipped):
+    model = random_model(replace(ARCHITECTURES["qwen2"], vocab_size=vocabulary))
     with torch.no_grad():
         model.model.norm.weight.fill_(torch.nan)
     prompts = prompts_of(shipped, 2)

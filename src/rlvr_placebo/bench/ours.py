@@ -12,6 +12,7 @@ from rlvr_placebo.core.files import read_jsonl
 from rlvr_placebo.core.rundir import claim
 from rlvr_placebo.core.seeds import seed_for
 from rlvr_placebo.model.checkpoint import load
+from rlvr_placebo.model.device import CPU
 from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.rollout.protocol import Sampling
 from rlvr_placebo.text.problems import load_problems
@@ -71,7 +72,7 @@ def our_steps(profile: Profile, folder: Path, scratch: Path) -> Steps:
     settings = {
         "steps": 1000, "rollout.problems": profile.problems, "rollout.samples": profile.samples,
         "rollout.max_tokens": profile.max_tokens, "optimizer.minibatches": profile.updates,
-        "optimizer.learning_rate": LEARNING_RATE, "pool": POOL,
+        "optimizer.learning_rate": LEARNING_RATE, "pool": POOL, "device": CPU,
     }  # fmt: skip
     # Random weights solve nothing: equal rewards would leave nothing to update.
     reward = "random(0.5)" if profile.width else "ground_truth"
@@ -84,7 +85,7 @@ class Generation:
 
     def __init__(self, profile: Profile, folder: Path) -> None:
         """Load the model and render prompts."""
-        checkpoint = load(str(folder))
+        checkpoint = load(str(folder), CPU)
         problems = load_problems(POOL)[: profile.problems]
         template = get_template("plain")
         self.prompts = [render(p, template, checkpoint.tokenizer) for p in problems]

@@ -30,6 +30,7 @@ from rlvr_placebo.learner.learner import Learner, OptimizerConfig
 from rlvr_placebo.learner.losses import LossConfig
 from rlvr_placebo.model.checkpoint import load
 from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.device import CPU
 from rlvr_placebo.model.logprobs import completion_logprobs
 from rlvr_placebo.model.packing import TokenRows
 from rlvr_placebo.text.problems import batch_for
@@ -158,7 +159,7 @@ def measure_drift(lab: Lab, out: Path, watch: Watch) -> dict[str, Any]:
     Raises:
         PlaceboError: the directory holds something else.
     """
-    digest = load(lab.model).digest
+    digest = load(lab.model, CPU).digest
 
     def work(directory: RunDirectory) -> dict[str, Any]:
         rows = local_drift(lab, watch)
@@ -191,6 +192,7 @@ def _config(lab: Lab) -> RunConfig:
         model=lab.model,
         reward="ground_truth",
         seed=lab.seed,
+        device=CPU,
         pool="pocket-train@400",
         rollout=RolloutConfig(problems=lab.problems, samples=lab.samples, max_tokens=72),
     )
@@ -256,7 +258,7 @@ def likelier(model: Decoder, panel: TokenRows) -> int:
 def marker_log_odds(models: Sequence[str]) -> list[float]:
     """Mean log-odds of the marker over the panel, of checkpoints of one family."""
     panel = _panel(prepare(_config(Lab(models[0]))))
-    return [log_odds(marker_logprobs(load(name).model, panel)) for name in models]
+    return [log_odds(marker_logprobs(load(name, CPU).model, panel)) for name in models]
 
 
 def marker_logprobs(model: Decoder, panel: TokenRows) -> np.ndarray:

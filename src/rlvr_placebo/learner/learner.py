@@ -15,7 +15,7 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.learner.batch import Batch
 from rlvr_placebo.learner.losses import LossConfig, TokenBatch, denominator, policy_loss
 from rlvr_placebo.model.decoder import Decoder
-from rlvr_placebo.model.device import device_of, repeatable
+from rlvr_placebo.model.device import repeatable
 from rlvr_placebo.model.logprobs import completion_logprobs
 
 
@@ -105,7 +105,7 @@ class Learner:
         Raises:
             PlaceboError: the gradient is not finite; the weights are those before the update.
         """
-        with repeatable(device_of(self.model)):
+        with repeatable(self.model):
             metrics = self._step(batch, rng)
         for parameter in self.trained.values():  # their memory is the rollout's now
             parameter.grad = None
@@ -172,12 +172,20 @@ class Learner:
 
     @torch.no_grad()
     def _logprobs(self, batch: Batch) -> Tensor:
-        """Log-probabilities ``[B, C]`` of a batch as the model is now."""
-        found_BC = torch.zeros_like(batch.rollout_logprobs_BC)
-        start = 0
-        for micro in batch.microbatches(self.config.micro_tokens):
+        """Log-probabilities ``[B, C]`` of a batch as the model is now, where they have a gradient.
+
+        Where they have none they are those of the rollout.
+        """
+        found_BC = batch.rollout_logprobs_BC.clone()
+        teaching = torch.ones(len(batch), dtype=torch.bool)
+        if self.reference is None:
+            teaching = batch.advantages_B != 0
+        start, places = 0, teaching.nonzero()[:, 0]
+        for micro in (
+            batch.select(places).microbatches(self.config.micro_tokens) if len(places) else ()
+        ):
             own_BC = completion_logprobs(self.model, micro.rows, self.temperature)
-            found_BC[start : start + len(micro), : own_BC.shape[1]] = own_BC
+            found_BC[places[start : start + len(micro)], : own_BC.shape[1]] = own_BC
             start += len(micro)
         return found_BC
 

@@ -28,7 +28,7 @@ class LossConfig:
     """Share of gradients left out at random, token by token: a clip that knows nothing."""
     tis_cap: float | None = None
     """Weight tokens by their probability of the learner over that of the rollout engine, at most
-    by this much (truncated importance sampling); or off."""
+    by this much (truncated importance sampling, token by token whatever the ratio); or off."""
 
 
 AGGREGATIONS = ("sequence_mean", "token_mean", "constant")
@@ -123,8 +123,10 @@ def policy_loss(
         loss_BC = loss_BC + config.kl * kl_BC
     loss = (loss_BC * _weights(mask_BC, config)).sum() / divisor
     with torch.no_grad():
-        sums = _sums(ratio_BC, advantages_B1.expand_as(ratio_BC), batch.mask_BC, config)
-        difference_BC = (logprobs_BC - batch.rollout_logprobs_BC).abs() * mask_BC
+        moved_BC = (logprobs_BC - batch.rollout_logprobs_BC) * mask_BC
+        seen = (ratio_BC, advantages_B1.expand_as(ratio_BC), moved_BC)
+        sums = _sums(seen, batch.mask_BC, config)
+        difference_BC = moved_BC.abs()
         sums["max_logprob_difference"] = difference_BC.max()
         sums["logprob_difference"] = difference_BC.sum()
         sums["max_first_token_logprob_difference"] = difference_BC[:, 0].max()
@@ -156,19 +158,19 @@ def _weights(mask_BC: Tensor, config: LossConfig) -> Tensor:
 
 
 def _sums(
-    ratio_BC: Tensor, advantages_BC: Tensor, mask_BC: Tensor, config: LossConfig
+    seen: tuple[Tensor, Tensor, Tensor], mask_BC: Tensor, config: LossConfig
 ) -> dict[str, Tensor]:
-    """Token counts for the metrics.
+    """Token counts for the metrics, from ratios, advantages, and log-ratios to the rollout.
 
     A clip *binds* where it changed the gradient: the upper one only on positive advantages, the
     lower one only on negative ones. ``outside`` counts ratios beyond the band on the other sign,
     where the minimum leaves the gradient alone. The first token is counted on its own too: it is
     where a completion decides how it will go on.
     """
-    first = _counts(ratio_BC[:, :1], advantages_BC[:, :1], mask_BC[:, :1], config)
+    first = _counts(*(x_BC[:, :1] for x_BC in seen), mask_BC[:, :1], config)
     return {
-        **_counts(ratio_BC, advantages_BC, mask_BC, config),
-        "max_ratio_deviation": ((ratio_BC - 1).abs() * mask_BC).max(),
+        **_counts(*seen, mask_BC, config),
+        "max_ratio_deviation": ((seen[0] - 1).abs() * mask_BC).max(),
         **{f"first_token_{name}": first[name] for name in FIRST_TOKEN},
     }
 
@@ -177,7 +179,7 @@ FIRST_TOKEN = ("scored", "positive", "negative", "high_bound", "low_bound", "kl_
 
 
 def _counts(
-    ratio_BC: Tensor, advantages_BC: Tensor, mask_BC: Tensor, config: LossConfig
+    ratio_BC: Tensor, advantages_BC: Tensor, moved_BC: Tensor, mask_BC: Tensor, config: LossConfig
 ) -> dict[str, Tensor]:
     low, high = _band(config)
     below, above = (ratio_BC < low) & mask_BC, (ratio_BC > high) & mask_BC
@@ -190,5 +192,5 @@ def _counts(
         "low_bound": (below & negative).sum(),
         "high_outside": (above & negative).sum(),
         "low_outside": (below & positive).sum(),
-        "kl_rollout": ((ratio_BC - 1 - ratio_BC.log()) * mask_BC).sum(),
+        "kl_rollout": ((moved_BC.exp() - 1 - moved_BC) * mask_BC).sum(),
     }

@@ -40,7 +40,7 @@ class Checkpoint:
     """A model with its tokenizer, as loaded.
 
     Attributes:
-        model: the decoder, float32, on the CPU.
+        model: the decoder; its weights are float32.
         tokenizer: with the stop tokens of the generation configuration.
         digest: hash of the weight files and the configuration; names the untrained model.
     """
@@ -220,7 +220,10 @@ def save(
             write_json(partial / "generation_config.json", _special(tokenizer.stops))
         elif isinstance(model, Foreign):
             kind = getattr(torch, precision)
-            tensors = {k: v.to("cpu", kind) for k, v in model.theirs.state_dict().items()}
+            state, copies = model.theirs.state_dict(), {}
+            for tensor in state.values():  # what is one tensor, a tied head, stays one
+                copies.setdefault(tensor.data_ptr(), tensor.to("cpu", kind))
+            tensors = {name: copies[tensor.data_ptr()] for name, tensor in state.items()}
             model.theirs.save_pretrained(partial, state_dict=tensors, max_shard_size=SHARD)
             config = partial / "config.json"
             write_json(config, {**read_json(config), "dtype": precision})

@@ -21,7 +21,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from rlvr_placebo.model.architecture import Architecture, RopeScaling
-from rlvr_placebo.model.products import NARROW, Joined, Linear, linear, wide
+from rlvr_placebo.model.products import NARROW, Joined, Linear, linear, scores, wide
 
 # (layer, query [B,H,T,E], key [B,K,T,E], value [B,K,T,E]) -> [B,H,T,E]; T are the new tokens only.
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -30,9 +30,20 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 def causal_attention(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention of whole rows to themselves. Padding must stand to the right of every row."""
     del layer
-    grouped = query.shape[1] != key.shape[1]
+    return attention(query, key, value)
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention ``[B, H, T, E]``; causal without a mask.
+
+    On a GPU no kernel that is fast takes float32 and key heads that are shared: they are repeated.
+    """
+    shared = query.shape[1] // key.shape[1]
+    if shared > 1 and query.is_cuda and query.dtype not in NARROW:
+        key, value = (x.repeat_interleave(shared, 1) for x in (key, value))
+        shared = 1
     return functional.scaled_dot_product_attention(
-        query, key, value, is_causal=True, enable_gqa=grouped
+        query, key, value, attn_mask=mask, is_causal=mask is None, enable_gqa=shared > 1
     )
 
 
@@ -48,8 +59,7 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``x / √(mean(x²) + ε) · weight``; sums are float32 whatever the numbers."""
         if x.dtype in NARROW:
-            found = x.float()
-            return (found * _inverse_size(found, self.eps)).to(x.dtype) * self.weight.to(x.dtype)
+            return functional.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.eps)
         if torch.is_grad_enabled():
             return _Normed.apply(x, self.weight, self.eps)
         return x * _inverse_size(x, self.eps) * self.weight
@@ -268,8 +278,10 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits ``[…, V]`` of hidden states ``[…, D]``; narrow numbers are widened."""
-        resting = self._head is not None and not torch.is_grad_enabled()
-        return wide(linear(hidden, self._head if resting else self.head))
+        if torch.is_grad_enabled():
+            return wide(linear(hidden, self.head))
+        head = self.head if self._head is None else self._head
+        return scores(hidden, head.to(hidden.dtype))
 
 
 def rotary(positions_BT: Tensor, a: Architecture) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 from collections.abc import Generator
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -62,6 +63,7 @@ def place(model: Decoder, asked: str = AUTO) -> torch.device:
     device = choose(asked, sum(p.numel() for p in model.parameters()))
     if device.type == CUDA:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # products that repeat
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
         torch.cuda.set_device(device)
     model.to(device)
     return device
@@ -85,15 +87,37 @@ def name_of(device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def repeatable(device: torch.device) -> Generator[None]:
-    """Sums in the same order every time, which a GPU does not do by itself; on the CPU nothing."""
+def kernels(device: torch.device) -> Generator[None]:
+    """Attention on a GPU by kernels that need no plan for every new shape; on the CPU nothing."""
     if device.type != CUDA:
         yield
         return
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    fitting = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    with sdpa_kernel(fitting):
+        yield
+
+
+@contextlib.contextmanager
+def repeatable(model: Decoder) -> Generator[None]:
+    """Sums in the same order every time, which a GPU does not do by itself; on the CPU nothing.
+
+    Models of others may hold operations that cannot repeat: they are told of, and go on.
+    """
+    device = device_of(model)
+    if device.type != CUDA:
+        yield
+        return
+    settings: Any = torch.utils.deterministic
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        settings.fill_uninitialized_memory,
+    )
+    torch.use_deterministic_algorithms(True, warn_only=not model.records)
+    settings.fill_uninitialized_memory = False
     try:
-        with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]):  # whose sums repeat
+        with kernels(device):
             yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        settings.fill_uninitialized_memory = before[2]

@@ -12,7 +12,7 @@ from torch.nn import functional
 from rlvr_placebo.model import packing
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.model.packing import Packed, TokenRows
-from rlvr_placebo.model.products import product, wide
+from rlvr_placebo.model.products import product, scores, wide
 
 CHUNK = 1 << 22  # logits held at a time: 16 MiB of float32
 WIDER = 64  # times as many on a GPU, where it is launching that costs
@@ -34,7 +34,9 @@ def completion_logprobs(model: Decoder, rows: TokenRows, temperature: float) -> 
     """
     device = model.head.device
     kind = model.compute or model.head.dtype
-    packed = Packed(rows, device, packing.takes_any_lengths(device, kind))
+    packed = Packed(
+        rows, device, packing.takes_any_lengths(device, kind, model.architecture.head_dim)
+    )
     hidden_ND = model(packed.tokens_1N, packed.positions_1N, packed.attend)[0]
     chosen_M = _Chosen.apply(
         hidden_ND.index_select(0, packed.scored_S),
@@ -109,7 +111,7 @@ class _Chosen(torch.autograd.Function):
 
 
 def _logprobs(hidden_SD: Tensor, head_VD: Tensor, coldness: float) -> Tensor:
-    logits_SV = wide(product(hidden_SD, head_VD))
+    logits_SV = scores(hidden_SD, head_VD)
     return torch.log_softmax(logits_SV if coldness == 1.0 else logits_SV.mul_(coldness), -1)
 
 

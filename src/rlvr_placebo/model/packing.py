@@ -19,9 +19,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from rlvr_placebo.model.decoder import Attend, causal_attention
+from rlvr_placebo.model.decoder import Attend, attention, causal_attention
 from rlvr_placebo.model.products import NARROW, rounded
 
+LARGEST = 256  # heads that flash attention takes
 WORTH = 1 << 15  # pairs of tokens whose attention takes as long as one more call of it
 
 
@@ -142,10 +143,7 @@ class _Spread:
             asking, own, said = spread.split((heads, kv, kv), 1)
             keys = torch.cat((k.index_select(0, part.prompt_B), own), 2)
             values = torch.cat((v.index_select(0, part.prompt_B), said), 2)
-            mask = part.mask.to(q.dtype)
-            found = functional.scaled_dot_product_attention(
-                asking, keys, values, attn_mask=mask, enable_gqa=heads != kv
-            )
+            found = attention(asking, keys, values, part.mask.to(q.dtype))
             outs.append(part.layout.gather(found.transpose(1, 2)))
         return torch.cat((*outs, filling[:, :heads])).transpose(0, 1)[None]
 
@@ -217,9 +215,11 @@ class _Joined:
         return out_JHE.index_select(0, self._back_N).transpose(0, 1)[None]
 
 
-def takes_any_lengths(device: torch.device, kind: torch.dtype) -> bool:
-    """Whether :func:`any_lengths` works there, on such numbers."""
-    return device.type == "cuda" and kind in NARROW
+def takes_any_lengths(device: torch.device, kind: torch.dtype, head_dim: int) -> bool:
+    """Whether :func:`any_lengths` works there, on such numbers and heads."""
+    if device.type != "cuda" or kind not in NARROW or head_dim % 8 or head_dim > LARGEST:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def any_lengths(q_JHE: Tensor, k: Tensor, v: Tensor, borders: Tensor, longest: int) -> Tensor:

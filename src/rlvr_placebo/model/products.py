@@ -90,6 +90,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return product(x, weight, bias)
 
 
+def scores(hidden: Tensor, head_VD: Tensor) -> Tensor:
+    """Logits ``[…, V]`` without gradient; sums of narrow numbers are not rounded on a GPU."""
+    if hidden.dtype in NARROW and hidden.is_cuda:
+        found = torch.mm(hidden.flatten(0, -2), head_VD.t(), out_dtype=torch.float32)
+        return found.unflatten(0, hidden.shape[:-1])
+    return wide(product(hidden, head_VD))
+
+
 def wide(x: Tensor) -> Tensor:
     """Narrow numbers as float32; others as they are."""
     return x.float() if x.dtype in NARROW else x

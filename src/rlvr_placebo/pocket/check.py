@@ -22,6 +22,7 @@ from rlvr_placebo.evaluate.completion import completions_of
 from rlvr_placebo.evaluate.contract import EvaluationConfig, make_contract
 from rlvr_placebo.evaluate.evaluate import evaluate
 from rlvr_placebo.model.checkpoint import Checkpoint, load
+from rlvr_placebo.model.device import CPU
 from rlvr_placebo.model.folders import built_families, shipped_families
 from rlvr_placebo.pocket.families import variety_of
 from rlvr_placebo.pocket.prior import Prior
@@ -98,7 +99,7 @@ def check_family(model: str, seed: int, problems: int) -> dict[str, Any]:
     family, prior = variety.family, variety.prior
     count = 4 * problems if prior.rare else problems
     asked = list(islice(stream("pocket-fresh", seed), count))
-    checkpoint = load(model)
+    checkpoint = load(model, CPU)
     plain = _measure(checkpoint, asked, "plain", (0.0, 1.0))
     figures = _habits(plain, prior)
     if prior.memorised is None:

@@ -1,12 +1,13 @@
 """A step of decoding, recorded once for each shape of its batch and then replayed.
 
-Decoding launches some ten small kernels a layer, and on a GPU launching them takes longer than
+Decoding launches some forty small kernels a layer, and on a GPU launching them takes longer than
 their work. A CUDA graph launches them all at once, but always at the same addresses and in the same
 shapes: so what a step reads and writes must stay where it is, and shapes must be few.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -43,8 +44,11 @@ class Replay:
 
 
 def recorder(device: torch.device) -> Record | None:
-    """How steps are recorded on a device; None where they cannot be."""
-    if device.type != "cuda":
+    """How steps are recorded on a device; None where they cannot be, or are not to be.
+
+    ``PLACEBO_GRAPHS=off`` in the environment carries them out unrecorded.
+    """
+    if device.type != "cuda" or os.environ.get("PLACEBO_GRAPHS") == "off":
         return None
     pool: Any = torch.cuda.graph_pool_handle()  # all graphs of an engine share their memory
 

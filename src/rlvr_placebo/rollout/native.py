@@ -12,6 +12,7 @@ from torch import Tensor
 from rlvr_placebo.core.records import Completion, Finish
 from rlvr_placebo.core.seeds import uniforms
 from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.device import kernels
 from rlvr_placebo.model.products import round_up
 from rlvr_placebo.rollout.cache import MIN_ROWS, prefill
 from rlvr_placebo.rollout.protocol import Finished, Sampling
@@ -96,7 +97,7 @@ class NativeEngine:
     ) -> list[list[Completion]]:
         """Generate completions; see :class:`rlvr_placebo.rollout.protocol.Engine`."""
         done: dict[tuple[int, int], Completion] = {}
-        with self.model.at_rest():
+        with self.model.at_rest(), kernels(self.model.head.device):
             # Alike prompts together: less padding in attention, and rows that end together.
             order = sorted(range(len(prompts_P)), key=lambda p: len(prompts_P[p]))
             for place, completion in self._work(prompts_P, sampling, seeds_P_G, order):

@@ -76,7 +76,8 @@ class Engine(Protocol):
             prompts_P: token ids of the prompts.
             sampling: how tokens are drawn.
             seeds_P_G: one 64-bit seed per completion; the token at a position depends on the
-                prompt, the weights, the seed and the position, not on the batch around it.
+                prompt, the weights, the seed and the position, and on the batch around it by
+                rounding at most.
             finished: told of every completion, as soon as it can be, while others are generated.
 
         Returns:

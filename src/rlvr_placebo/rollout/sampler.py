@@ -77,7 +77,9 @@ def _inverse(probs_BV: Tensor, uniforms_B: Tensor) -> tuple[Tensor, Tensor]:
         sums_B = cdf_BV[:, -1]
         found_B1 = torch.searchsorted(cdf_BV, (uniforms_B * sums_B)[:, None], right=True)
         return found_B1[:, 0].clamp_(max=vocabulary - 1), sums_B
-    size = max(16, 1 << (math.isqrt(vocabulary).bit_length() - 1))
+    size = 1 << (math.isqrt(vocabulary).bit_length() - 1)
+    fitting = vocabulary & -vocabulary  # the largest power of two that divides it
+    size = fitting if 16 <= fitting < size else size
     if vocabulary % size:
         probs_BV = functional.pad(probs_BV, (0, -vocabulary % size))
     blocks_BNS = probs_BV.unflatten(1, (-1, size))
@@ -92,7 +94,8 @@ def _inverse(probs_BV: Tensor, uniforms_B: Tensor) -> tuple[Tensor, Tensor]:
     place_B1 = torch.searchsorted(cdf_BS, target_B1 - before_B1, right=True)
     # Summed in another order the block may end a rounding short: then it is its last likely token.
     last_B1 = size - 1 - (block_BS > 0).flip(-1).to(torch.uint8).argmax(-1, keepdim=True)
-    return (block_B1 * size + torch.minimum(place_B1, last_B1))[:, 0], sums_B
+    found_B1 = block_B1 * size + torch.minimum(place_B1, last_B1)
+    return found_B1[:, 0].clamp_(max=vocabulary - 1), sums_B
 
 
 def _certainties(logprobs_BV: Tensor) -> Tensor:

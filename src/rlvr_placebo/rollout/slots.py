@@ -38,7 +38,13 @@ Decode = Callable[[list[list[int]]], list[str]]
 
 
 class SlotEngine(NativeEngine):
-    """Rollout engine over one decoder on a GPU; on the CPU it does the same, unrecorded."""
+    """Rollout engine over one decoder on a GPU; on the CPU it does the same, unrecorded.
+
+    Kernels differ with the shape of a batch, so that completions are those of another batch but for
+    rounding, which decides between tokens where a uniform meets a boundary.
+    """
+
+    block = 4096
 
     def _work(
         self,
@@ -49,7 +55,9 @@ class SlotEngine(NativeEngine):
     ) -> Iterator[tuple[Job, Completion]]:
         """Complete all prompts; see :meth:`NativeEngine._work`."""
         waiting = deque((p, i) for p in order for i in range(len(seeds_P_G[p])))
-        count = min(self.max_rows, power(len(waiting)))
+        if not waiting:
+            return
+        count = min(self.max_rows, len(waiting))
         places = Places(self.model, count, max(map(len, prompts_P)), sampling, self._stops)
         record = recorder(places.device) if self.model.records else None
         replay = Replay(places.step, record)
@@ -71,6 +79,8 @@ class SlotEngine(NativeEngine):
             for _ in range(steps):
                 replay(rows, border)
             ended = places.look(list(held), self.tokenizer.decode_many)
+            if not ended:
+                continue
             jobs = [held.pop(place) for place in ended]
             seeds = [seeds_P_G[p][i] for p, i in jobs]
             rows_E = torch.arange(len(jobs))
@@ -164,7 +174,8 @@ class Places:
         tokens_B, positions_B = self._tokens_B[:rows], self._positions_B[:rows]
         counts_B, done_B = self._counts_B[:rows], self._done_B[:rows]
         index_B1 = positions_B[:, None, None, None]
-        visible = self._slots[:border] <= index_B1  # [B, 1, 1, S]
+        hidden = self._slots[:border] > index_B1  # [B, 1, 1, S]
+        mask = torch.zeros_like(hidden, dtype=self._keys[0].dtype).masked_fill_(hidden, -torch.inf)
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             _, heads, _, size = query.shape
@@ -175,7 +186,7 @@ class Places:
             # The query heads of a key head stand as rows: each key is read once.
             query_BKRE = query.reshape(rows, key.shape[1], -1, size)
             out = functional.scaled_dot_product_attention(
-                query_BKRE, keys[:, :, :border], values[:, :, :border], attn_mask=visible
+                query_BKRE, keys[:, :, :border], values[:, :, :border], attn_mask=mask
             )
             return out.reshape(rows, heads, 1, size)
 
@@ -232,15 +243,15 @@ class Places:
         """Rows that have said a stop text since the last look, and the length at which they had."""
         stops = self._sampling.stops
         back = max(len(stop.encode()) for stop in stops)  # a token is one byte at least
-        tokens = self._written.tokens_BT.tolist()
-        new = {place: tokens[place][max(0, self._known[place] - back) : counts[place]]
+        tokens = self._written.tokens_BT.cpu().numpy()
+        new = {place: tokens[place, max(0, self._known[place] - back) : counts[place]].tolist()
                for place in held}  # fmt: skip
         texts = dict(zip(held, decode(list(new.values())), strict=True))
         found = {}
         for place in held:
             if any(stop in texts[place] for stop in stops):
                 ends = range(self._known[place] + 1, counts[place] + 1)
-                tails = decode([tokens[place][max(0, end - back) : end] for end in ends])
+                tails = decode([tokens[place, max(0, end - back) : end].tolist() for end in ends])
                 hits = [end for end, tail in zip(ends, tails, strict=True)
                         if any(stop in tail for stop in stops)]  # fmt: skip
                 found |= {place: hits[0]} if hits else {}

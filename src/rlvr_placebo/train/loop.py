@@ -8,6 +8,7 @@ same bytes as one left alone.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,12 @@ def run(
             evaluate_after(trial, directory, 0, watch, shared)
             save_state(directory, trial.learner, 0)
         flat = [r["frac_reward_zero_std"] for r in directory.metrics("step")]
+        saving = _Saving()
         for step in range(max(done, 0) + 1, config.steps + 1):
             one_step(trial, directory, step, watch, flat)
             keep(trial, directory, step, watch)
-            save_state(directory, trial.learner, step)
+            if saving.due() or step == config.steps:
+                saving.time(lambda step=step: save_state(directory, trial.learner, step))
         if config.steps == 0:
             save_checkpoint(trial, directory, 0)
         final = f"checkpoints/checkpoint-{config.steps}"
@@ -132,6 +135,28 @@ def save_checkpoint(trial: Trial, directory: RunDirectory, step: int) -> None:
     base = trial.config.model if trial.config.lora.rank else ""
     save(trial.learner.model, trial.checkpoint.tokenizer, folder, base,
          trial.config.checkpoint_precision)  # fmt: skip
+
+
+class _Saving:
+    """When to save the state: after every step, or as seldom as saving takes a twentieth of all.
+
+    A large model's state is tens of gigabytes. What a resumed run repeats has the same bytes.
+    """
+
+    SHARE = 0.05
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self._took = 0.0
+
+    def due(self) -> bool:
+        return (time.perf_counter() - self._last) * self.SHARE >= self._took
+
+    def time(self, save: Callable[[], None]) -> None:
+        began = time.perf_counter()
+        save()
+        self._last = time.perf_counter()
+        self._took = self._last - began
 
 
 class _Clock:

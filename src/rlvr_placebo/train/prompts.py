@@ -21,6 +21,7 @@ from rlvr_placebo.core.rundir import PARTS, RunDirectory
 from rlvr_placebo.core.statistics import Estimate, interval, share_interval
 from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
 from rlvr_placebo.model.checkpoint import Checkpoint, load
+from rlvr_placebo.model.device import device_of, name_of
 from rlvr_placebo.rollout.engines import make_engine
 from rlvr_placebo.rollout.protocol import check_length
 from rlvr_placebo.text.templates import get_template
@@ -79,7 +80,8 @@ def sweep_prompts(
         return {"model": model, "benchmark": how.benchmarks[0], "cells": cells,
                 "left_out": left_out, "chosen": best(cells)}  # fmt: skip
 
-    return documented(out, config, resume, DOCUMENT, work)
+    where = name_of(device_of(checkpoint.model))
+    return documented(out, config, resume, DOCUMENT, work, where)
 
 
 def _ready(

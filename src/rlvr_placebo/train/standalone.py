@@ -193,7 +193,8 @@ def probe_model(model: str, ask: Ask, out: Path, resume: bool, watch: Watch) -> 
             "too_short": {n: len(whole[n]) - len(problems[n]) for n in whole},
         }
 
-    return documented(out, config, resume, "probe.json", work)
+    where = name_of(device_of(checkpoint.model))
+    return documented(out, config, resume, "probe.json", work, where)
 
 
 def remark(name: str, size: int, watch: Watch) -> None:
@@ -208,6 +209,7 @@ def documented(
     resume: bool,
     name: str,
     work: Callable[[RunDirectory], dict[str, Any]],
+    where: str = CPU,
 ) -> dict[str, Any]:
     """Do work whose result is one JSON document, in a directory of its own, once.
 
@@ -216,7 +218,7 @@ def documented(
     """
     with claim(out, config, resume) as directory:
         if not directory.finished:
-            write_json(out / "environment.json", environment())
+            write_json(out / "environment.json", environment(where))
             write_json(out / name, work(directory))
             directory.finish({"document": name})
         directory.must_be_whole()
