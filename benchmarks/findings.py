@@ -47,8 +47,9 @@ def main() -> None:
     if asked.clipping:
         clipping = read(asked.clipping / "clipping.json")
         pages.append((DOCS / "findings.md", "clipping", laboratory(clipping)))
-        if clipping["decision"]:
+        if clipping["local"]:
             drawings["findings-drift.svg"] = draw_drift(clipping["local"])
+        if clipping["trajectories"]:
             drawings["findings-ends.svg"] = draw_ends(clipping["trajectories"])
     if not pages:
         ask.error("nothing to read: give --claims DIR, --clipping DIR or both")
@@ -141,19 +142,30 @@ def flat(effect: Mapping[str, Any]) -> str:
 
 
 def laboratory(found: Mapping[str, Any]) -> str:
-    """The decision, the drifts, the ends, and what was logged on the way."""
+    """The decision, the drifts, the ends, and what was logged on the way; as far as they go."""
     rows = [*twin_table(found["twin"]["sgd"]), ""]
-    if not found["decision"]:
-        return "\n".join(
-            [*rows, "Local drift and trajectories have not been run to their ends yet."]
-        )
-    rows += [f"**{found['decision']}**: {found['rule']}.", ""]
-    rows += [
+    if found["decision"]:
+        rows += [f"**{found['decision']}**: {found['rule']}.", ""]
+    if found["local"]:
+        rows += [*drift_table(found["towards_likelier"]), "", *by_dose(found["local"])]
+        rows += ["", "![Local drift beyond off, by dose](findings-drift.svg)"]
+    for model, ends in found["trajectories"].items():
+        rows += ["", *ends_table(model, ends), "", *logged(ends)]
+    if found["trajectories"]:
+        rows += ["", "![Accuracy at the end of every run](findings-ends.svg)"]
+    else:
+        rows += ["", "Trajectories have not been run to their ends yet: there is no decision."]
+    return "\n".join(rows)
+
+
+def drift_table(towards: Mapping[str, Any]) -> list[str]:
+    """Drift towards the likelier opening, by treatment and optimizer."""
+    rows = [
         "| log-odds a rollout, towards the likelier opening [90 %] "
         "| SGD | detectable | AdamW, fresh moments | detectable |",
         "|---|---|---|---|---|",
     ]
-    sgd, adamw = (found["towards_likelier"][how] for how in ("sgd", "adamw"))
+    sgd, adamw = (towards[how] for how in ("sgd", "adamw"))
     names = {f"{cell} − off": ("cells", cell) for cell in sgd["cells"]}
     for name, path in {**names, "both − random mask": ("beyond_mask",), "off": ("off",)}.items():
         cells = []
@@ -162,13 +174,7 @@ def laboratory(found: Mapping[str, Any]) -> str:
                 one = one[key]
             cells.append(f"{drift(one, 'interval90')} | {one['detectable']:.4f}")
         rows.append(f"| {name} | {' | '.join(cells)} |")
-    rows.append(f"| a tenth of luck | {sgd['margin']:.4f} | | {adamw['margin']:.4f} | |")
-    rows += ["", *by_dose(found["local"])]
-    rows += ["", "![Local drift beyond off, by dose](findings-drift.svg)"]
-    for model, ends in found["trajectories"].items():
-        rows += ["", *ends_table(model, ends), "", *logged(ends)]
-    rows += ["", "![Accuracy at the end of every run](findings-ends.svg)"]
-    return "\n".join(rows)
+    return [*rows, f"| a tenth of luck | {sgd['margin']:.4f} | | {adamw['margin']:.4f} | |"]
 
 
 def twin_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,18 @@ def test_drift_towards_the_likelier_opening_by_hand():
     assert "off" not in found["cells"]
     with pytest.raises(PlaceboError, match="no dose"):
         towards({"0.5-sgd": lab(0, (9.0, 9.0))}, "sgd")
+
+
+def test_the_page_says_what_was_measured():
+    docs = Path(__file__).parents[2] / "docs"
+    kept = json.loads((docs / "data/clipping/drift.json").read_text(encoding="utf-8"))
+    page = (docs / "findings.md").read_text(encoding="utf-8")
+    assert kept.keys() == set(laboratory._names())
+    for how in laboratory.HOW:
+        found = towards(kept, how)
+        for one in [*found["cells"].values(), found["beyond_mask"]]:
+            low, high = one["interval90"]
+            assert f"{one['value']:+.4f} [{low:+.4f}, {high:+.4f}]" in page
 
 
 def test_the_laboratory_carried_out(tmp_path, monkeypatch, capsys):

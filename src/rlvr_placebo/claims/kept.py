@@ -49,9 +49,19 @@ def keep_drifts(out: Path, measured: Mapping[str, RunDirectory]) -> dict[str, An
         run.must_be_whole()
         document = run.read_json(DOCUMENT)
         lab = {key: value for key, value in document["lab"].items() if key != "model"}
-        kept[name] = {**document, "lab": lab, "model_digest": run.config["model_digest"]}
+        whole = {**document, "lab": lab, "model_digest": run.config["model_digest"]}
+        kept[name] = _rounded(whole)
     _write(out / DRIFTS, kept)
     return kept
+
+
+def _rounded(value: Any) -> Any:  # noqa: ANN401 (any JSON value)
+    """The same with numbers of seven digits, three or more beyond what is known of them."""
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 def keep_ends(folder: StudyFolder) -> dict[str, Any]:

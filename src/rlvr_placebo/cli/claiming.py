@@ -181,8 +181,9 @@ class Clipping:
         names = set(load_study(study_file("clipping")).runs)
         with StudyDisplay(self.out, names) as runs, Display(0) as display:
             document = run_laboratory(launch, display, self.batches, runs.report)
-        if document["decision"]:
+        if document["local"]:
             _draw(self.out / "drift.svg", draw_drift(document["local"]))
+        if document["trajectories"]:
             _draw(self.out / "ends.svg", draw_ends(document["trajectories"]))
         if self.json:
             print(json.dumps(document, indent=2, ensure_ascii=False))
