@@ -25,7 +25,7 @@ calibrate: .venv/installed
 	touch $@
 
 .venv/tools: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[lora,trl,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[frames,lora,trl,dev]'
 	touch $@
 
 clean:

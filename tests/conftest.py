@@ -202,6 +202,40 @@ def sampled_groups(checkpoint, model, problems=4, samples=6, rewards=None, tempe
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference" / "paper_tables.json"
 
 
+STUDY = """
+name = "A <b>bold</b> study"
+description = "Is 3 < 4 & so on?"
+models = ["pocket/code-prior"]
+rewards = ["ground_truth", "shuffle(ground_truth)", "constant(0.5)"]
+seeds = [1, 2]
+[settings]
+steps = 3
+problems = 4
+labels.samples = 4
+pool = "pocket-train@40"
+rollout.samples = 4
+evaluation.samples = 2
+benchmarks = ["{benchmark}"]
+"""
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory):
+    """The folder of a small study that is finished; to be read only."""
+    from rlvr_placebo.study.local import Launch, run_study
+    from rlvr_placebo.study.matrix import load_study
+
+    folder = tmp_path_factory.mktemp("report")
+    few = folder / "few.jsonl"
+    few.write_text("".join(
+        json.dumps({"problem": p.question, "answer": p.golds[0], "cluster": p.cluster}) + "\n"
+        for p in load_problems("pocket-500")[:20]
+    ))  # fmt: skip
+    (folder / "study.toml").write_text(STUDY.format(benchmark=few))
+    run_study(load_study(folder / "study.toml"), Launch(folder / "s", pause=0.1))
+    return folder / "s"
+
+
 @pytest.fixture(scope="session")
 def paper():
     if not REFERENCE.exists():

@@ -14,38 +14,6 @@ from rlvr_placebo.analysis.folder import StudyFolder
 from rlvr_placebo.cli.main import main
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.report.page import write_report
-from rlvr_placebo.study.local import Launch, run_study
-from rlvr_placebo.study.matrix import load_study
-from rlvr_placebo.text.problems import load_problems
-
-STUDY = """
-name = "A <b>bold</b> study"
-description = "Is 3 < 4 & so on?"
-models = ["pocket/code-prior"]
-rewards = ["ground_truth", "shuffle(ground_truth)", "constant(0.5)"]
-seeds = [1, 2]
-[settings]
-steps = 3
-problems = 4
-labels.samples = 4
-pool = "pocket-train@40"
-rollout.samples = 4
-evaluation.samples = 2
-benchmarks = ["{benchmark}"]
-"""
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    few = folder / "few.jsonl"
-    few.write_text("".join(
-        json.dumps({"problem": p.question, "answer": p.golds[0], "cluster": p.cluster}) + "\n"
-        for p in load_problems("pocket-500")[:20]
-    ))  # fmt: skip
-    (folder / "study.toml").write_text(STUDY.format(benchmark=few))
-    run_study(load_study(folder / "study.toml"), Launch(folder / "s", pause=0.1))
-    return folder / "s"
 
 
 class Page(HTMLParser):
