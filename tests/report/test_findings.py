@@ -18,7 +18,7 @@ def test_effects_are_drawn_with_their_intervals():
     effect = {"effect": "accuracy, a<b", "rule": "rises", "finding": "shown", "value": 4.04,
               "interval90": [1.0, 7.0]}  # fmt: skip
     claims = [{"id": "one", "effects": [effect, effect | {"finding": "not seen"}]}]
-    assert titles(draw_effects(claims)) == ["one: accuracy, a<b rises: +4.0 [1.0, 7.0]"] * 2
+    assert titles(draw_effects(claims)) == ["one: accuracy, a<b rises: +4.0 (+1.0 to +7.0)"] * 2
     assert 'class="bar shown"' in draw_effects(claims)
     assert 'class="bar refuted"' in draw_effects(claims)
 

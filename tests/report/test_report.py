@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from rlvr_placebo.analysis.arms import gains
 from rlvr_placebo.analysis.curves import curve
@@ -140,3 +141,29 @@ def test_curves_by_hand():
     # a step without a value is left out of the window; after its last step a run has no value
     np.testing.assert_allclose(found.lines_S_T[1], [1, 1, 1, *[np.nan] * 4])
     np.testing.assert_allclose(found.mean_T, [0.5, 0.75, 5 / 6, *[np.nan] * 4])
+
+
+def test_a_verdict_stands_first_with_its_contrasts_and_its_ladder(study, whole, tmp_path, capsys):
+    judged = whole.write()
+    assert main(["verdict", str(judged), "--reward", "ground_truth", "--fresh", "fresh",
+                 "--json"]) == 0  # fmt: skip
+    (entry,) = json.loads(capsys.readouterr().out)["verdicts"]
+    folder = tmp_path / "copy"  # of a study whose runs have all that a page shows
+    shutil.copytree(study, folder)
+    shutil.copy(judged / "verdict.json", folder / "verdict.json")
+    text = write_report(folder).read_text(encoding="utf-8")
+    Page(text)
+    assert text.index("The verdict") < text.index("What each reward gained")
+    assert str(escape(entry["because"])) in text
+    assert 'class="verdict">genuine<' in text
+    found = [("base", "given", entry["gain"]), ("base", "fresh", entry["gain_fresh"])]
+    found += [(c["control"], c["benchmark"], c) for c in entry["controls"]]
+    for over, benchmark, one in found:
+        low, high = one["interval90"]
+        told = f"over {over}, {benchmark}: {one['value']:+.1f} ({low:+.1f} to {high:+.1f})"
+        assert f"<title>{escape(told)}</title>" in text
+    for rung in entry["ladder"]["steps"]:
+        assert f">{rung['accuracy']:.1f}" in text
+    (folder / "verdict.json").write_text("{")
+    with pytest.raises(PlaceboError, match=r"verdict\.json"):
+        write_report(folder)

@@ -31,27 +31,83 @@ class Scale:
         return self.start + share * (self.end - self.start)
 
 
-def intervals(entries: Sequence[Mapping[str, Any]], title: str) -> Markup:
-    """One row per arm: its gain as a dot, its 95 % interval as a line, around a line at zero."""
-    known = [e for e in entries if e["gain"] is not None]
-    ends = [0.0] + [v for e in known for v in (e["interval"] or [e["gain"]])]
-    step = 10 if max(ends) - min(ends) <= 120 else 50
+@dataclass(frozen=True)
+class Interval:
+    """One row of a forest: a value with its interval. ``css`` colours it."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    css: str = ""
+
+    @property
+    def told(self) -> str:
+        """What is said of it on hovering."""
+        return f"{self.label}: {self.value:+.1f} ({self.low:+.1f} to {self.high:+.1f})"
+
+
+def forest(
+    rows: Sequence[Interval], title: str, labels: float = LABELS, band: float = 0.0
+) -> Markup:
+    """One row per value: a dot, its interval as a line, around a line at zero.
+
+    Args:
+        rows: from above to below.
+        title: read out, and shown on hovering.
+        labels: width of the column of labels.
+        band: half of the width of a band around zero.
+    """
+    ends = [0.0, band, -band, *(end for row in rows for end in (row.low, row.high))]
+    step = next(s for s in (10, 20, 50, 1000) if max(ends) - min(ends) <= 12 * s)
     low, high = step * np.floor(min(ends) / step), step * np.ceil(max(ends) / step)
-    x = Scale(float(low), float(max(high, low + step)), LABELS, WIDTH - 20)
-    height = ROW * len(known) + 40
-    parts = [
+    width = labels + WIDTH - LABELS
+    x = Scale(float(low), float(max(high, low + step)), labels, width - 20)
+    height = ROW * len(rows) + 40
+    parts = []
+    if band:
+        parts.append(Markup(
+            '<rect x="{:.1f}" y="10" width="{:.1f}" height="{:.1f}" class="band"/>'
+        ).format(x(-band), x(band) - x(-band), height - 34))  # fmt: skip
+    parts += [
         line(x(tick), 10, x(tick), height - 24, "zero" if tick == 0 else "grid")
         + text(x(tick), height - 8, f"{tick:+.0f}")
         for tick in np.arange(x.low, x.high + 1, step)
     ]
-    for row, e in enumerate(known):
-        y = 22 + ROW * row
-        left, right = e["interval"] or (e["gain"], e["gain"])
-        told = f"{name_of(e)}: {e['gain']:+.1f} ({left:+.1f} to {right:+.1f})"
-        name = text(LABELS - 10, y + 4, name_of(e), "end")
-        bar = line(x(left), y, x(right), y, "bar")
-        parts.append(name + bar + dot(x(e["gain"]), y, "dot", told, 4))
-    return svg(WIDTH, height, title, parts)
+    for place, row in enumerate(rows):
+        y = 22 + ROW * place
+        parts += [
+            text(labels - 10, y + 4, row.label, "end"),
+            line(x(row.low), y, x(row.high), y, f"bar {row.css}".strip()),
+            dot(x(row.value), y, f"dot {row.css}".strip(), row.told, 4),
+        ]
+    return svg(width, height, title, parts)
+
+
+def intervals(entries: Sequence[Mapping[str, Any]], title: str) -> Markup:
+    """One row per arm: its gain with its 95 % interval."""
+    rows = [
+        Interval(name_of(e), e["gain"], *(e["interval"] or (e["gain"], e["gain"])))
+        for e in entries
+        if e["gain"] is not None
+    ]
+    return forest(rows, title)
+
+
+def bars(rows: Sequence[tuple[str, float, str]], title: str) -> Markup:
+    """One bar per row: a label, per cent, and what is written behind it."""
+    x = Scale(0.0, 100.0, LABELS, WIDTH - 110)
+    parts: list[Markup] = []
+    for place, (label, value, told) in enumerate(rows):
+        y = 10 + ROW * place
+        parts += [
+            text(LABELS - 10, y + 12, label, "end"),
+            Markup('<rect x="{:.1f}" y="{}" width="{:.1f}" height="{}" class="rung"/>').format(
+                x(0), y, x(value) - x(0), ROW - 6
+            ),
+            text(x(value) + 6, y + 12, told, "start"),
+        ]
+    return svg(WIDTH, ROW * len(rows) + 20, title, parts)
 
 
 def name_of(entry: Mapping[str, Any]) -> str:
@@ -103,7 +159,7 @@ def svg(width: float, height: float, title: str, parts: Sequence[Markup]) -> Mar
 
 STYLE = Markup(
     "<style>svg{font:11px system-ui,sans-serif;background:#fff}text{fill:#1c1c1c}"
-    ".grid{stroke:#ddd}.zero{stroke:#6a6a6a}.band{fill:#eee}.bar{stroke:#1f6feb;stroke-width:2}"
+    ".grid{stroke:#ddd}.zero{stroke:#6a6a6a}.band{fill:#eee}.rung{fill:#1f6feb;opacity:.75}.bar{stroke:#1f6feb;stroke-width:2}"
     ".dot{fill:#1f6feb}.faint{fill:#1f6feb;opacity:.45}"
     ".shown{stroke:#283;fill:#283}.refuted{stroke:#b00;fill:#b00}.open{stroke:#777;fill:#777}"
     "</style>"

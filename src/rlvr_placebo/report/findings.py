@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from rlvr_placebo.report.drawing import ROW, Scale, dot, line, svg, text
+from rlvr_placebo.report.drawing import ROW, Interval, Scale, dot, forest, line, svg, text
 
 CSS = {"shown": "shown", "not seen": "refuted"}
 DELTA = 3.0
@@ -21,26 +21,14 @@ def spell(found: Mapping[str, Any]) -> str:
 
 def draw_effects(claims: Sequence[Mapping[str, Any]]) -> Markup:
     """Every effect with its 90 % interval, around the band of ± δ; coloured by its finding."""
-    rows = [(claim, effect) for claim in claims for effect in claim["effects"]]
-    ends = [end for _, effect in rows for end in effect["interval90"]]
-    x = Scale(min([-10.0, *ends]), max([10.0, *ends]), 480, 890)
-    foot = ROW * len(rows) + 20.0
-    band = Markup('<rect x="{:.1f}" y="8" width="{:.1f}" height="{:.1f}" class="band"/>').format(
-        x(-DELTA), x(DELTA) - x(-DELTA), foot - 12
-    )
-    parts = [band, line(x(0), 8, x(0), foot - 4, "zero")]
-    for place, (claim, effect) in enumerate(rows):
-        y, (left, right) = 20.0 + ROW * place, effect["interval90"]
-        css = CSS.get(effect["finding"], "open")
-        says = f"{claim['id']}: {effect['effect']} {effect['rule']}"
-        parts += [
-            text(470, y + 4, says, "end"),
-            line(x(left), y, x(right), y, f"bar {css}"),
-            dot(x(effect["value"]), y, css, f"{says}: {spell(effect)}"),
-        ]
-    ticks = range(int(x.low // 20) * 20 + 20, int(x.high) + 1, 20)
-    parts += [text(x(t), foot + 8, f"{t:g}") for t in ticks]
-    return svg(910, foot + 16, "Effects of the claims, in points, with 90 % intervals", parts)
+    rows = [
+        Interval(
+            f"{claim['id']}: {effect['effect']} {effect['rule']}", effect["value"],
+            *effect["interval90"], CSS.get(effect["finding"], "open"),
+        )
+        for claim in claims for effect in claim["effects"]
+    ]  # fmt: skip
+    return forest(rows, "Effects of the claims, in points, with 90 % intervals", 480, DELTA)
 
 
 def draw_drift(local: Sequence[Mapping[str, Any]], optimizer: str = "sgd") -> Markup:

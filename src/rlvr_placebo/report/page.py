@@ -18,6 +18,7 @@ from rlvr_placebo.core.files import read_table, write_atomic
 from rlvr_placebo.core.rundir import RunDirectory
 from rlvr_placebo.core.statistics import mean_of_runs
 from rlvr_placebo.report.drawing import curves, intervals, name_of
+from rlvr_placebo.report.verdict import verdict_cards
 
 NAME = "report.html"
 SHOWN = ("code", "boxed", "marker", "repetition", "other_language", "long")
@@ -64,6 +65,7 @@ def render(folder: StudyFolder) -> str:
         groups=_groups(entries),
         error=ERROR_IN_WORDS,
         test=TEST_IN_WORDS,
+        verdict=verdict_cards(folder),
         one_seed=any("seeds" not in e["error_contains"] for e in entries),
         on_test=any(e["trains_on_test"] for e in entries),
         unknown=sum(e["unknown"] for e in entries),
