@@ -33,9 +33,11 @@ class Fake:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 fake.asked.append((self.path, body, self.headers.get("Authorization")))
                 turn = min(len(fake.asked), len(fake.replies)) - 1
-                status, answer = fake.replies[turn]
+                status, answer, *headers = fake.replies[turn]
                 answer = answer(body) if callable(answer) else answer
                 self.send_response(status)
+                for name, value in headers:
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(
                     answer if isinstance(answer, bytes) else json.dumps(answer).encode()
@@ -78,7 +80,7 @@ def test_a_question_and_its_answer(fake):
     path, body, key = fake.asked[0]
     assert (path, key) == ("/v1/completions", "Bearer secret")
     assert body == {"prompt": "1 + 1?", "model": "m", "max_tokens": 9, "temperature": 0.5,
-                    "seed": 5}  # fmt: skip
+                    "top_p": 1.0, "seed": 5}  # fmt: skip
 
 
 def test_chat_templates_are_the_servers():
@@ -98,8 +100,14 @@ def test_the_stop_text_is_put_back(fake):
 
 
 @pytest.mark.parametrize(
-    "bad", [(500, {}), (429, {"error": {"message": "slow"}}), (200, b"{"), (200, {"choices": []})]
-)
+    "bad",
+    [
+        (500, {}), (429, {"error": {"message": "slow"}}), (200, b"{"), (200, {"choices": []}),
+        (200, {"choices": [{}]}), (200, {"choices": [{"text": None}]}), (200, {"choices": {}}),
+        (200, {"choices": [None]}), (200, {"choices": [{"message": "x"}]}), (200, b"[" * 99999),
+        (200, {"choices": [{"message": {"content": ["x"]}}]}),
+    ],
+)  # fmt: skip
 def test_what_may_pass_is_tried_again(fake, bad):
     fake.replies = [bad, bad, said("2")]
     assert ask(fake).text == "2"
@@ -108,6 +116,55 @@ def test_what_may_pass_is_tried_again(fake, bad):
     fake.replies = [bad]
     with pytest.raises(PlaceboError, match="3 tries"):
         ask(fake)
+
+
+def test_a_redirect_takes_the_key_nowhere(fake):
+    fake.replies = [(302, {}, ("Location", "http://localhost:1/v1"))]
+    with pytest.raises(PlaceboError, match=r"redirects to http://localhost:1/v1; give that"):
+        ask(fake)
+    assert len(fake.asked) == 1
+
+
+def test_a_server_may_ask_for_a_rest_and_its_counts_are_not_believed_blindly(fake):
+    fake.replies = [(429, {}, ("Retry-After", "1")), (503, {}, ("Retry-After", "soon")), said("2")]
+    began = time.monotonic()
+    assert ask(fake).text == "2"
+    assert 1.0 <= time.monotonic() - began < 5.0
+    for count in (10**12, -1, "7", None, [1]):
+        fake.asked.clear()
+        fake.replies = [said("2", count=count)]
+        assert len(ask(fake)) == 0
+    fake.replies = [said("a\ud800b")]
+    assert ask(fake).text == "a?b"
+
+
+def test_nobody_waits_for_requests_that_hang_after_a_refusal(fake):
+    hanging = threading.Event()
+    fake.replies = [(400, {"error": "no"}), (200, lambda body: hanging.wait(20) and said("2")[1])]
+    began = time.monotonic()
+    engine = ServedEngine(Server(fake.url, "m", concurrency=4))
+    with pytest.raises(PlaceboError, match="400 no"):
+        engine.generate([ASK] * 4, Sampling(0.5, 1.0, 9), [[1]] * 4)
+    assert time.monotonic() - began < 10
+    hanging.set()
+
+
+@pytest.mark.parametrize("key", ["sk-a\nb", "sk-ä"])
+def test_a_key_is_never_shown(key, fake, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    command = [
+        "eval",
+        "--model",
+        "m",
+        "--benchmark",
+        "pocket-fresh@3",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    assert main([*command, "--server", fake.url]) == 2
+    assert capsys.readouterr().err == "placebo: $OPENAI_API_KEY holds characters that no key has\n"
+    assert main([*command, "--server", "http://user:secret@host/v1"]) == 2
+    assert "secret" not in capsys.readouterr().err
 
 
 def test_a_refusal_is_said_at_once(fake):
@@ -136,6 +193,10 @@ def test_a_served_evaluation_is_killed_and_goes_on(fake, tmp_path, capsys):
     asked = len(fake.asked)
     fake.asked.clear()
     fake.replies = [(200, answer)]
+    other = [part.replace("127.0.0.1", "localhost") for part in command]
+    assert main([*other, "--resume"]) == 2  # another server is another model, whatever its name
+    assert "model_digest" in capsys.readouterr().err
+    fake.asked.clear()
     assert main([*command, "--resume"]) == 0
     assert len(fake.asked) <= 1 + 80 + 8  # a first question, what was not kept, what was on its way
     assert asked > 80

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 from conftest import ARCHITECTURES, FOREIGN, make_foreign, random_model
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.model.adapter import LoraConfig, adapt
+from rlvr_placebo.model.check import check_checkpoint
 from rlvr_placebo.model.checkpoint import digest_of, load, load_model, save
 
 KINDS = ["qwen2", "llama", "olmo2", "qwen3", "gpt2", "gemma"]
@@ -99,9 +100,13 @@ def test_broken_adapters_are_named(tmp_path, shipped):
 
     assert "does not fit" in broken(base_model_name_or_path=str(tmp_path / "other"))
     assert "no such folder" in broken(base_model_name_or_path="pocket/nobody")
+    assert [r.about for r in check_checkpoint(folder) if r.status == "wrong"] == ["adapter"]
     assert "names no base" in broken(base_model_name_or_path=None)
     assert "does not fit" in broken(peft_type="NOBODY")
     (folder / "adapter_config.json").write_text(json.dumps(config))
+    (folder / "generation_config.json").unlink()  # TRL's have a tokenizer and no stop tokens
+    assert load(str(folder)).tokenizer.stops == shipped.tokenizer.stops
+    assert not [r for r in check_checkpoint(folder) if r.status == "wrong"]
     (folder / "tokenizer.json").unlink()  # an adapter from elsewhere may have none
     assert load(str(folder)).tokenizer.size == shipped.tokenizer.size
     (tmp_path / "base" / "model.safetensors").write_bytes(

@@ -11,9 +11,10 @@ from conftest import ARCHITECTURES, random_model
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.files import write_json
 from rlvr_placebo.model import checkpoint
-from rlvr_placebo.model.architecture import from_hf
+from rlvr_placebo.model.architecture import RopeScaling, from_hf
+from rlvr_placebo.model.check import check_checkpoint
 from rlvr_placebo.model.checkpoint import load, load_model, save
-from rlvr_placebo.model.folders import WEIGHTS, locate, read_tensors, shipped_families
+from rlvr_placebo.model.folders import WEIGHTS, locate, read_tensors, shipped_families, weight_files
 
 
 def ids(rows=3, length=40, seed=0):
@@ -233,8 +234,41 @@ def test_older_configurations_are_read():
            "rope_theta": 500000.0}  # fmt: skip
     a = from_hf(old, "config.json")
     assert (a.rope_theta, a.kv_heads, a.head_dim, a.tied) == (500000.0, 2, 4, False)
+    llama3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+              "original_max_position_embeddings": 8, "rope_type": "llama3"}  # fmt: skip
+    stretched = from_hf({**old, "rope_scaling": llama3}, "config.json")
+    assert stretched.rope_scaling == RopeScaling(8.0, 1.0, 4.0, 8)
+    written = stretched.to_hf()  # under the names of both generations of the library
+    assert written["rope_parameters"] == {"rope_theta": 500000.0, **llama3}
+    assert (written["rope_theta"], written["rope_scaling"]) == (500000.0, llama3)
+    older = {k: v for k, v in written.items() if k != "rope_parameters"}
+    assert from_hf(older, "config.json") == from_hf(written, "config.json") == stretched
     with pytest.raises(PlaceboError, match="'vocab_size'"):
         from_hf({k: v for k, v in old.items() if k != "vocab_size"}, "config.json")
+
+
+def test_what_ours_and_theirs_would_read_differently_is_not_read(tmp_path, shipped):
+    kind = next(k for k, a in ARCHITECTURES.items() if a.tied)
+    save(random_model(ARCHITECTURES[kind]), shipped.tokenizer, tmp_path / "m")
+    tensors = read_tensors(tmp_path / "m" / WEIGHTS)
+    head = tensors["model.embed_tokens.weight"].clone()
+    place = tmp_path / "m" / WEIGHTS
+    save_file({**tensors, "lm_head.weight": head}, place, metadata={"format": "pt"})
+    load_model(tmp_path / "m")
+    save_file({**tensors, "lm_head.weight": head + 1}, place, metadata={"format": "pt"})
+    with pytest.raises(PlaceboError, match="tie_word_embeddings"):
+        load_model(tmp_path / "m")
+    assert [r.about for r in check_checkpoint(tmp_path / "m") if r.status == "wrong"] == ["weights"]
+    (tmp_path / "m" / "model.safetensors.index.json").write_text("{}")  # the single file counts
+    assert weight_files(tmp_path / "m") == [place]
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    for more, error in (
+        ({"quantization_config": {"bits": 4}}, "quantised"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 2.0}}, "contradictory"),
+        ({"model_type": "mistral", "sliding_window": "x"}, "is no number"),
+    ):
+        with pytest.raises(PlaceboError, match=error):
+            from_hf(config | more, "config.json")
 
 
 def test_saving_never_replaces_what_is_there(tmp_path, shipped):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from conftest import FOREIGN, LLAMA_LIKE, make_foreign
@@ -9,6 +10,7 @@ from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.model import checkpoint
 from rlvr_placebo.model.checkpoint import load, save
 from rlvr_placebo.model.decoder import Decoder
+from rlvr_placebo.model.folders import WEIGHTS, all_tensors
 from rlvr_placebo.model.foreign import Foreign
 
 
@@ -78,6 +80,22 @@ def test_features_that_our_decoder_lacks_are_theirs(tmp_path, shipped):
         with torch.no_grad():
             wanted = theirs(ids()).logits
             torch.testing.assert_close(our_logits(model, ids()), wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("transformer.h.9.mlp.c_fc.bias", torch.zeros(3), "unexpected keys"),
+        ("transformer.wpe.weight", torch.zeros(256, 48, dtype=torch.int8), "stored as I8"),
+    ],
+)
+def test_weights_that_do_not_belong_are_refused(name, tensor, message, tmp_path, shipped):
+    make_foreign("gpt2", tmp_path / "m", shipped.tokenizer, **FOREIGN["gpt2"])
+    tensors = all_tensors(tmp_path / "m")
+    save_file({**tensors, name: tensor}, tmp_path / "m" / WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(PlaceboError, match=message) as error:
+        load(str(tmp_path / "m"))
+    assert "\n" not in str(error.value)
 
 
 def test_a_window_limits_positions(tmp_path, shipped):

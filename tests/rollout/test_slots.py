@@ -1,5 +1,6 @@
 """The engine for a GPU, whose logic is the same on the CPU."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from conftest import ARCHITECTURES, FOREIGN, make_foreign, random_model
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Finish
 from rlvr_placebo.core.seeds import seed_for
-from rlvr_placebo.model.checkpoint import load
+from rlvr_placebo.model.checkpoint import load, save
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.rollout import slots
 from rlvr_placebo.rollout.graphs import Replay
@@ -19,6 +20,7 @@ from rlvr_placebo.rollout.protocol import Sampling
 from rlvr_placebo.rollout.slots import SlotEngine
 from rlvr_placebo.text.problems import load_problems
 from rlvr_placebo.text.templates import TEMPLATES, render
+from rlvr_placebo.text.tokenizer import Tokenizer
 
 
 def prompts_of(checkpoint, count):
@@ -67,6 +69,36 @@ def test_places_complete_as_the_other_engine_does(how, rows, shipped):
             before = shipped.tokenizer.decode(c.tokens[:-1].tolist())
             assert any(s in c.text for s in how.stops)
             assert not any(s in before for s in how.stops)
+
+
+@pytest.mark.parametrize("engine", [SlotEngine, NativeEngine])
+def test_a_stop_text_that_is_a_special_token_ends_a_completion(engine, shipped, tmp_path):
+    """Texts leave special tokens out, so they are looked for among the tokens."""
+    folder = tmp_path / "m"
+    save(shipped.model, shipped.tokenizer, folder)
+    document = json.loads((folder / "tokenizer.json").read_text())
+    prompts, seeds = prompts_of(shipped, 4), seeds_for(prompts_of(shipped, 4), 4)
+    plain = engine(shipped.model, shipped.tokenizer).generate(prompts, Sampling(1, 1, 40), seeds)
+    number = int(plain[0][0].tokens[5])
+    text = document["model"]["vocab"]
+    spelt = next(word for word, id in text.items() if id == number)
+    document["added_tokens"].append({
+        "id": number, "content": spelt, "single_word": False, "lstrip": False, "rstrip": False,
+        "normalized": False, "special": True,
+    })  # fmt: skip
+    tokenizer = Tokenizer.__new__(Tokenizer)
+    tokenizer.__dict__ = dict(vars(shipped.tokenizer))
+    tokenizer._fast = type(shipped.tokenizer._fast).from_str(json.dumps(document))
+    assert tokenizer.special(spelt) == number
+    assert tokenizer.special("nobody says this") is None
+    how = Sampling(1, 1, 40, (spelt,))
+    for own, free in zip(engine(shipped.model, tokenizer).generate(prompts, how, seeds), plain,
+                         strict=True):  # fmt: skip
+        for short, long in zip(own, free, strict=True):
+            ids = long.tokens.tolist()
+            wanted = ids[: ids.index(number) + 1] if number in ids else ids
+            assert short.tokens.tolist() == wanted
+            assert short.finish is (Finish.STOP if number in ids else long.finish)
 
 
 def test_nothing_is_asked_for_nothing(shipped):

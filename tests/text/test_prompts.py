@@ -174,7 +174,8 @@ def with_files(tmp_path, shipped, **declared):
 
 
 CHAT = (
-    "{{ bos_token }}{% for m in messages %}\n<{{ m.role }}>{{ m.content | trim }}\n{% endfor %}\n"
+    "{{ bos_token }}{% for m in messages %}\n{% generation %}<{{ m.role }}>{{ m.content | trim }}"
+    "{% endgeneration %}\n{% endfor %}\n"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 

@@ -16,6 +16,7 @@ def configured(*pairs, recipe="pocket"):
 
 def test_the_papers_recipe_is_the_papers():
     c = make_config("m", "format", "paper")
+    assert (c.rollout.max_prompt, c.precision) == (1024, "bfloat16")
     assert (c.rollout.problems, c.rollout.samples, c.rollout.max_tokens) == (64, 16, 3072)
     assert (c.optimizer.learning_rate, c.optimizer.beta1, c.optimizer.beta2) == (5e-7, 0.9, 0.95)
     # a minibatch of 128 of 1,024 sequences

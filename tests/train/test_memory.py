@@ -95,3 +95,24 @@ def test_checkpointing_changes_no_gradient(shipped, architecture):
         found.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     assert found[0].norm() > 0
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (("--precision", "float8"), "precision 'float8'"),
+        (("--max-rows", "0"), "max_rows 0: must be 1 or more"),
+        (("--device", "cuda"), "torch sees no GPU"),
+        ((), "are free; lower --max-rows or --max-tokens"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_is_one_line(more, line, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(memory, "available", lambda: 1 << 20)
+    arguments = ["eval", "--model", "pocket/no-code", "--benchmark", "pocket-fresh@3", "--out",
+                 str(tmp_path / "e"), *more]  # fmt: skip
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert line in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "e").exists()

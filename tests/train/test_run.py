@@ -27,7 +27,7 @@ from rlvr_placebo.train.loop import run
 from rlvr_placebo.train.preflight import window_warning
 from rlvr_placebo.train.rollouts import from_table, to_table
 from rlvr_placebo.train.settings import make_config, parse_settings
-from rlvr_placebo.train.trial import environment, moved
+from rlvr_placebo.train.trial import environment, moved, prepare
 
 SMALL = ["problems=4", "rollout.samples=4", "evaluation.samples=1", "evaluation.temperatures=1",
          "evaluation.max_tokens=8", "pool=pocket-train@64"]  # fmt: skip
@@ -295,7 +295,6 @@ def test_a_run_is_not_resumed_over_another_benchmark(tmp_path):
 
 def test_a_problem_met_twice_in_a_step_gets_other_samples(tmp_path):
     from rlvr_placebo.train.collect import generate
-    from rlvr_placebo.train.trial import prepare
 
     trial = prepare(short("format"))
     one, two = generate(trial, [trial.pool[0]] * 2, 1)
@@ -315,3 +314,24 @@ def test_a_run_says_what_memory_it_needs_and_where_it_was_begun(tmp_path):
     assert moved(place, here) == []
     assert moved(place, {**here, "torch": "9.9"}) == [("torch", here["torch"], "9.9")]
     assert moved(RunDirectory(tmp_path / "nothing"), here) == []
+
+
+def test_problems_with_long_prompts_are_left_out_and_counted():
+    every = prepare(short("format"))
+    lengths = sorted(len(every.prompts[p.id]) for p in every.pool)
+    most = lengths[len(lengths) // 2]
+    some = prepare(short("format", f"max_prompt={most}", "rollout.problems=2"))
+    left = sum(n > most for n in lengths)
+    assert len(some.pool) == len(every.pool) - left
+    assert max(len(some.prompts[p.id]) for p in some.pool) <= most
+    assert any(w.startswith(f"{left} problems of") for w in some.warnings)
+    assert "max_prompt" not in every.document["rollout"]
+    assert some.document["pool_digest"] != every.document["pool_digest"]
+    with pytest.raises(PlaceboError, match="0 problems, fewer than"):
+        prepare(short("format", "max_prompt=1", "rollout.problems=2"))
+
+
+def test_narrow_numbers_and_clips_are_told_of():
+    told = [prepare(short("format", "precision=bfloat16", *more)).warnings
+            for more in ((), ("tis_cap=2",), ("clip_low=off", "clip_high=off"))]  # fmt: skip
+    assert [any("moves ratios out" in w for w in own) for own in told] == [True, False, False]

@@ -36,7 +36,7 @@ class ModelsList:
 
 
 def _print_models(rows: list[dict[str, Any]]) -> None:
-    table = plain_table("the paper's models; GB reckoned from shapes, in bf16")
+    table = plain_table("the paper's models; GB reckoned from shapes, bf16 beside float32")
     for name in ("model", "parameters", "prompt", "evaluate", "LoRA", "train"):
         table.add_column(name, justify="left" if name in ("model", "prompt") else "right")
     for row in rows:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from tyro.conf import UseAppendAction, arg
 
-from rlvr_placebo.core.errors import PlaceboError, suggest
+from rlvr_placebo.core.errors import PlaceboError
 
 Settings = Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="KEY=VALUE")]
 
@@ -89,6 +89,8 @@ class Eval:
     """What is computed with: float32 or bfloat16."""
     device: str = "auto"
     """cpu, cuda, cuda:1 …; auto: a GPU where there is one and the model is not tiny."""
+    max_rows: int = 256
+    """Completions generated at once; changes memory and speed, not what is sampled."""
     resume: bool = False
     """Go on with what was killed in --out."""
 
@@ -96,7 +98,7 @@ class Eval:
         """Evaluate and print accuracy with its error."""
         from rlvr_placebo.cli.progress import Display
         from rlvr_placebo.cli.tables import print_summary
-        from rlvr_placebo.evaluate.contract import PRECISIONS, EvaluationConfig
+        from rlvr_placebo.evaluate.contract import EvaluationConfig
         from rlvr_placebo.evaluate.served import Server
         from rlvr_placebo.model.process import settle
         from rlvr_placebo.train.standalone import (
@@ -107,14 +109,12 @@ class Eval:
         )
 
         settle()
-        if self.precision not in PRECISIONS:
-            raise PlaceboError(
-                f"--precision {self.precision}: {suggest(self.precision, PRECISIONS)}"
-            )
         if self.concurrency < 1:
             raise PlaceboError(f"--concurrency {self.concurrency}: must be 1 or more")
         if self.server and not self.server.startswith(("http://", "https://")):
             raise PlaceboError(f"--server {self.server}: must begin with http:// or https://")
+        if self.server and "@" in self.server.split("/")[2]:
+            raise PlaceboError("--server: give a key in $OPENAI_API_KEY, and none in the address")
         temperatures = (0.0, 1.0) if self.temperature is None else (self.temperature,)
         how = EvaluationConfig(
             (self.benchmark,), 0, temperatures, self.samples, self.max_tokens, self.seed,
@@ -123,11 +123,13 @@ class Eval:
         rest = (how, self.template, Place(self.out, self.resume))
         with Display(0) as display:
             if self.server:
-                key = os.environ.get("OPENAI_API_KEY", "")
+                key = os.environ.get("OPENAI_API_KEY", "").strip()
+                if not key.isprintable() or not key.isascii():
+                    raise PlaceboError("$OPENAI_API_KEY holds characters that no key has")
                 server = Server(self.server, self.model, key, self.concurrency)
                 summary = evaluate_served(server, *rest, display)
             else:
-                computing = Computing(self.precision, self.device)
+                computing = Computing(self.precision, self.device, self.max_rows)
                 summary = evaluate_model(self.model, *rest, display, computing)
         print_summary(self.model, summary, self.out)
 
@@ -195,6 +197,12 @@ class Prompts:
     """The longest completion."""
     seed: int = 0
     """Of all decoding."""
+    precision: str = "float32"
+    """What is computed with: float32 or bfloat16."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 …; auto: a GPU where there is one and the model is not tiny."""
+    max_rows: int = 256
+    """Completions generated at once; changes memory and speed, not what is sampled."""
     resume: bool = False
     """Go on with what was killed in --out."""
 
@@ -206,14 +214,17 @@ class Prompts:
         from rlvr_placebo.model.process import settle
         from rlvr_placebo.text.templates import TEMPLATES
         from rlvr_placebo.train.prompts import sweep_prompts
+        from rlvr_placebo.train.standalone import Computing, Place
 
         settle()
         how = EvaluationConfig(
             (self.benchmark,), 0, self.temperatures, self.samples, self.max_tokens, self.seed
         )
         templates = self.templates or tuple(TEMPLATES)
+        computing = Computing(self.precision, self.device, self.max_rows)
+        place = Place(self.out, self.resume)
         with Display(0) as display:
-            found = sweep_prompts(self.model, how, templates, self.out, self.resume, display)
+            found = sweep_prompts(self.model, how, templates, place, display, computing)
         print_prompts(found, self.out)
 
 

@@ -121,7 +121,7 @@ def merge_adapter(model: Decoder, folder: Path, tensors: dict[str, torch.Tensor]
         found = library.set_peft_model_state_dict(
             named, {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
         )
-    except (ValueError, KeyError, RuntimeError, TypeError) as error:
+    except (ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         said = first_line(error)
         raise PlaceboError(f"{folder}: its adapter does not fit the model ({said})") from None
     lacking = [name for name in found.missing_keys if "lora_" in name]

@@ -89,7 +89,7 @@ class Architecture:
         return self.attention_bias and self.style.qkv_bias is None
 
     def to_hf(self) -> dict[str, Any]:
-        """The ``config.json`` that ``transformers`` (5.x) reads."""
+        """The ``config.json`` that ``transformers`` reads: 5.x, and 4.x by its older names."""
         scaled = asdict(self.rope_scaling) if self.rope_scaling else {}
         rope = {"rope_theta": self.rope_theta, "rope_type": "llama3" if scaled else "default"}
         document = {
@@ -105,14 +105,23 @@ class Architecture:
             "max_position_embeddings": self.max_positions,
             "rms_norm_eps": self.rms_norm_eps,
             "rope_parameters": rope | scaled,
+            "rope_theta": self.rope_theta,
             "tie_word_embeddings": self.tied,
             "hidden_act": "silu",
         }
+        if scaled:
+            document["rope_scaling"] = {"rope_type": "llama3", **scaled}
         if self.style.qkv_bias is None:
             document["attention_bias"] = self.attention_bias
         if self.model_type == "mistral":
             document["sliding_window"] = None  # its class has one by default
         return document
+
+
+# What `transformers` takes where a config.json does not say.
+KEY_HEADS = {"qwen2": 32, "qwen3": 32, "mistral": 8}
+HEAD_DIM = {"qwen3": 128}
+EPSILON = {"olmo2": 1e-5}
 
 
 def from_hf(config: Mapping[str, Any], where: str) -> Architecture:
@@ -141,11 +150,11 @@ def from_hf(config: Mapping[str, Any], where: str) -> Architecture:
             hidden_size=hidden,
             layers=int(config["num_hidden_layers"]),
             heads=heads,
-            kv_heads=int(config.get("num_key_value_heads") or heads),
-            head_dim=int(config.get("head_dim") or hidden // heads),
+            kv_heads=int(config.get("num_key_value_heads") or KEY_HEADS.get(kind, heads)),
+            head_dim=int(config.get("head_dim") or HEAD_DIM.get(kind, hidden // heads)),
             intermediate_size=int(config["intermediate_size"]),
             max_positions=int(config["max_position_embeddings"]),
-            rms_norm_eps=float(config.get("rms_norm_eps", 1e-6)),
+            rms_norm_eps=float(config.get("rms_norm_eps", EPSILON.get(kind, 1e-6))),
             rope_theta=float(rope.get("rope_theta", 10000.0)),
             tied=bool(config.get("tie_word_embeddings", False)),
             attention_bias=bool(config.get("attention_bias", False)),
@@ -173,11 +182,14 @@ def _check_sizes(a: Architecture, where: str) -> None:
 
 def _rope(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Rotary settings, in the way of ``transformers`` 5 or the older one."""
-    scaling = config.get("rope_scaling") or {}
-    if not isinstance(scaling, Mapping):
-        return scaling
-    old = {"rope_theta": config.get("rope_theta", 10000.0), **scaling}
-    return config.get("rope_parameters") or old
+    older, newer = (config.get(key) or {} for key in ("rope_scaling", "rope_parameters"))
+    for settings in (older, newer):
+        if not isinstance(settings, Mapping):
+            return settings
+    theta = {"rope_theta": config.get("rope_theta", 10000.0)}
+    if older and newer and {**theta, **newer} != {**theta, **newer, **older}:
+        return {"rope_type": "contradictory: rope_scaling and rope_parameters"}
+    return {**theta, **older, **newer}
 
 
 def _scaling(rope: Mapping[str, Any]) -> RopeScaling | None:
@@ -203,6 +215,10 @@ def _refuse_unsupported(config: Mapping[str, Any], rope: Mapping[str, Any], wher
     """Refuse features that would silently give other logits."""
     kind = _rope_type(rope)
     window = config.get("sliding_window") or math.inf
+    if not isinstance(window, int | float):
+        raise PlaceboError(f"{where}: sliding_window {window!r} is no number")
+    if config.get("quantization_config"):
+        raise PlaceboError(f"{where}: its weights are quantised; take the model as it was before")
     slides = config.get("model_type") == "mistral" and window < config.get(
         "max_position_embeddings", 0
     )

@@ -12,13 +12,22 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from rlvr_placebo.core.errors import PlaceboError
+from rlvr_placebo.model import adapter
 from rlvr_placebo.model.architecture import STYLES, Architecture
-from rlvr_placebo.model.checkpoint import is_finite, load_tokenizer, misfits, read_architecture
+from rlvr_placebo.model.checkpoint import (
+    UNTIED,
+    is_finite,
+    load_model,
+    load_tokenizer,
+    misfits,
+    read_architecture,
+)
 from rlvr_placebo.model.decoder import Decoder
-from rlvr_placebo.model.folders import stop_tokens, weight_files
+from rlvr_placebo.model.folders import base_of, read_tensors, stop_tokens, weight_files
 from rlvr_placebo.model.published import parameters
 from rlvr_placebo.text.tokenizer import Tokenizer
 
+TIED = ("lm_head.weight", "model.embed_tokens.weight")
 SHOWN = 3  # names of tensors
 ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "</s>")  # of a turn, as is usual
 
@@ -48,6 +57,8 @@ def check_checkpoint(
         progress: told of tensors read, and how many there are.
     """
     remarks: list[Remark] = []
+    if (folder / adapter.CONFIG).exists() and not (folder / "config.json").exists():
+        return _adapter(folder, progress)
     shape = _try(remarks, "configuration", lambda: read_architecture(folder))
     if shape:
         remarks.append(_about_shape(shape))
@@ -59,6 +70,24 @@ def check_checkpoint(
     if tokenizer:
         remarks += _tokenizer(tokenizer, shape)
     return remarks
+
+
+def _adapter(folder: Path, progress: Callable[[int, int], None]) -> list[Remark]:
+    """Of adapters: their own files, then the model that they belong to."""
+    remarks: list[Remark] = []
+    base = _try(remarks, "adapter", lambda: base_of(folder))
+    tensors = _try(remarks, "adapter", lambda: read_tensors(folder / adapter.WEIGHTS))
+    if tensors is not None:
+        broken = sorted(name for name, tensor in tensors.items() if not is_finite(tensor))
+        remarks.append(Remark("adapter", f"{len(tensors)} tensors, of the model {base}"))
+        if broken:
+            remarks.append(Remark("adapter", f"not finite numbers: {_some(broken)}", "wrong"))
+    if base is None:
+        return remarks
+    if tensors is not None:
+        _try(remarks, "adapter", lambda: load_model(folder))
+    _try(remarks, "tokenizer", lambda: load_tokenizer(folder))
+    return remarks + check_checkpoint(base, progress)
 
 
 def _try(remarks: list[Remark], about: str, look: Callable[[], Any]) -> Any:  # noqa: ANN401
@@ -94,8 +123,7 @@ def _weights(
     kinds: Counter[str] = Counter()
     broken = []
     for done, (name, path) in enumerate(sorted(found.items()), start=1):
-        with safe_open(path, framework="pt") as tensors:
-            tensor = tensors.get_tensor(name)
+        tensor = _tensor((name, path))
         shapes[name] = tuple(tensor.shape)
         kinds[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
         if not is_finite(tensor):
@@ -107,6 +135,16 @@ def _weights(
         yield Remark("weights", f"not finite numbers: {_some(broken)}", "wrong")
     if shape and shape.model_type in STYLES:
         yield from _fit(shape, shapes)
+        pair = [(name, found[name]) for name in TIED if name in found]
+        if shape.tied and len(pair) == len(TIED) and not torch.equal(*map(_tensor, pair)):
+            yield Remark("weights", UNTIED, "wrong")
+
+
+def _tensor(place: tuple[str, Path]) -> torch.Tensor:
+    """A tensor by its name and file."""
+    name, path = place
+    with safe_open(path, framework="pt") as tensors:
+        return tensors.get_tensor(name)
 
 
 def _names(path: Path) -> list[str]:

@@ -34,6 +34,8 @@ from rlvr_placebo.model.folders import (
 from rlvr_placebo.model.foreign import Foreign, load_foreign, read_foreign
 from rlvr_placebo.text.tokenizer import Tokenizer
 
+UNTIED = "lm_head.weight is not the embeddings, which tie_word_embeddings says it is"
+
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
@@ -88,7 +90,10 @@ def load_model(folder: Path) -> Decoder:
         return load_foreign(folder)
     tensors = all_tensors(folder)
     if architecture.tied:
-        tensors.pop("lm_head.weight", None)
+        head = tensors.pop("lm_head.weight", None)
+        embedded = tensors.get("model.embed_tokens.weight")
+        if head is not None and embedded is not None and not torch.equal(head, embedded):
+            raise PlaceboError(f"{folder}: {UNTIED}")
     with torch.device("meta"):
         model = Decoder(architecture)
     for _, _, says in misfits(model, {name: tuple(t.shape) for name, t in tensors.items()}):
@@ -129,7 +134,7 @@ def misfits(
 
 def is_finite(tensor: torch.Tensor) -> bool:
     """Whether all its values are finite numbers."""
-    return tensor.is_floating_point() and bool(torch.isfinite(tensor).all())
+    return tensor.is_floating_point() and bool(torch.isfinite(tensor.float()).all())
 
 
 def distance(one: Path, other: Path) -> float:
@@ -168,11 +173,13 @@ def load(name: str, device: str = AUTO) -> Checkpoint:
 def load_tokenizer(folder: Path) -> Tokenizer:
     """Load the tokenizer of a checkpoint, with the stop tokens it declares.
 
-    An adapter without a tokenizer of its own has that of its model.
+    An adapter without a tokenizer, or stop tokens, of its own has those of its model.
     """
-    if not (folder / "tokenizer.json").exists() and (folder / adapter.CONFIG).exists():
-        folder = base_of(folder) or folder
-    return Tokenizer(folder, stop_tokens(folder))
+    base = base_of(folder) if (folder / adapter.CONFIG).exists() else None
+    if base and not (folder / "tokenizer.json").exists():
+        folder = base
+    declares = (folder / "generation_config.json").exists() or not base
+    return Tokenizer(folder, stop_tokens(folder if declares else base or folder))
 
 
 def digest_of(folder: Path, tokenizer: Tokenizer) -> str:

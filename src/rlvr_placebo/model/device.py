@@ -20,7 +20,7 @@ from rlvr_placebo.model.decoder import Decoder
 
 AUTO, CPU, CUDA = "auto", "cpu", "cuda"
 TINY = 10_000_000  # parameters; with fewer a CPU is as fast
-KNOWN = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
+KNOWN = re.compile(r"auto|cpu|cuda(:[0-9]{1,2})?")
 
 
 def check_device(asked: str) -> None:

@@ -87,7 +87,10 @@ def base_of(folder: Path) -> Path | None:
     base = read_json(path).get("base_model_name_or_path")
     if not isinstance(base, str):
         raise PlaceboError(f"{path}: names no base_model_name_or_path")
-    return locate(base)
+    found = locate(base)
+    if not (found / "config.json").exists():
+        raise PlaceboError(f"{path}: its model {base} is an adapter itself")
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         PlaceboError: a file is missing.
     """
-    if (folder / INDEX).exists():
+    if (folder / INDEX).exists() and not (folder / WEIGHTS).exists():  # as transformers chooses
         named = read_json(folder / INDEX).get("weight_map")
         names = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
         if not names or any(Path(n).is_absolute() or ".." in Path(n).parts for n in names):
@@ -158,5 +161,5 @@ def stop_tokens(folder: Path) -> list[int]:
             ids = declared if isinstance(declared, list) else [declared]
             if not ids or any(type(i) is not int or i < 0 for i in ids):
                 raise PlaceboError(f"{path}: eos_token_id {declared!r} is no token id")
-            return ids
+            return sorted(set(ids))
     raise PlaceboError(f"{folder}: names no end-of-text token (eos_token_id)")

@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from rlvr_placebo.core.errors import PlaceboError, first_line
 from rlvr_placebo.model.architecture import Architecture
 from rlvr_placebo.model.decoder import Attend, Decoder, causal_attention
+from rlvr_placebo.model.folders import weight_files
 
 NAME = "placebo"
+BY_LENGTH = ("longrope", "dynamic")
+FLOATS = ("F64", "F32", "F16", "BF16")  # safetensors' names
 TRIED = 48  # tokens on which both ways of computing must agree
 CLOSE = 1e-3  # largest difference of their logits, in standard deviations
 
@@ -102,6 +106,7 @@ def load_foreign(folder: Path) -> Foreign:
     disable_progress_bar()
     set_verbosity_error()  # what it would print at length is said in a line below
     architecture = read_foreign(folder)
+    _check_kinds(folder)
     _register()
     loader: Any = AutoModelForCausalLM  # whose types do not say what output_loading_info returns
     try:
@@ -110,7 +115,7 @@ def load_foreign(folder: Path) -> Foreign:
         )
     except Exception as error:  # noqa: BLE001 (any class, from inside a model's own code)
         raise PlaceboError(f"{folder}: {first_line(error)}") from None
-    for kind in ("missing_keys", "mismatched_keys"):
+    for kind in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         if names := sorted(map(str, found[kind])):
             raise PlaceboError(f"{folder}: {kind.replace('_', ' ')} in the weights: {names[0]}")
     for name, parameter in theirs.named_parameters():
@@ -122,6 +127,16 @@ def load_foreign(folder: Path) -> Foreign:
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     return model
+
+
+def _check_kinds(folder: Path) -> None:
+    """Refuse weights that are no floating-point numbers."""
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as tensors:
+            kinds = {name: tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118
+        for name, kind in kinds.items():
+            if kind not in FLOATS:
+                raise PlaceboError(f"{folder}: {name} is stored as {kind}; is it quantised?")
 
 
 def _configuration(folder: Path) -> Any:  # noqa: ANN401 (a class per architecture)
@@ -147,6 +162,9 @@ def _shape(config: Any, folder: Path) -> Architecture:  # noqa: ANN401
 
     heads = size("num_attention_heads")
     window = getattr(config, "sliding_window", None) or math.inf
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") in BY_LENGTH:  # rotations that change with the longest row
+        window = min(window, rope.get("original_max_position_embeddings") or math.inf)
     return Architecture(
         model_type=config.model_type,
         vocab_size=size("vocab_size"),
@@ -195,10 +213,10 @@ def _check(model: Foreign, folder: Path) -> None:
     config = model.architecture
     length = min(TRIED, config.max_positions)
     ids = torch.arange(1, length + 1)[None] * 7919 % config.vocab_size
-    theirs = model.theirs(ids).logits[0].float()
     problem = ""
     token = _asked.set([-1])
     try:
+        theirs = model.theirs(ids).logits[0].float()
         model.theirs.set_attn_implementation(NAME)
         ours = model.logits(model(ids, torch.arange(length)[None]))[0]
         if sorted(_asked.get()[1:]) != list(range(config.layers)):
@@ -207,6 +225,8 @@ def _check(model: Foreign, folder: Path) -> None:
             problem = "its logits are more than a product of its last state"
     except PlaceboError as error:
         problem = str(error)
+    except Exception as error:  # noqa: BLE001 (any class, from inside a model's own code)
+        problem = f"its forward pass fails ({first_line(error)})"
     finally:
         _asked.reset(token)
     if problem:

@@ -78,7 +78,6 @@ class NativeEngine:
         self.tokenizer = tokenizer
         self.max_rows = max_rows
         self.version = 0
-        self._stops = torch.tensor(tokenizer.stops, dtype=torch.long)
 
     def load_weights(self, state: Mapping[str, Tensor], version: int) -> None:
         """Copy weights into the model, unless they are its own already."""
@@ -149,6 +148,7 @@ class NativeEngine:
         copies_P[-1] += (missing := max(0, MIN_ROWS - len(seeds_B)))
         seeds_B += seeds_B[-1:] * missing
         uniforms_BT = torch.from_numpy(uniforms(seeds_B, sampling.max_tokens))
+        stops = self._stops(sampling)
         cache, hidden_BD = prefill(self.model, prompts_P, copies_P, sampling.max_tokens)
         written = Written.empty(len(seeds_B), sampling.max_tokens)
         active = torch.arange(len(seeds_B))
@@ -159,7 +159,7 @@ class NativeEngine:
             written.logprobs_BT[active, t] = drawn.logprobs_B
             written.entropies_BT[active, t] = drawn.entropies_B
             written.certainties_BT[active, t] = drawn.certainties_B
-            stopping_B = torch.isin(drawn.tokens_B, self._stops)
+            stopping_B = torch.isin(drawn.tokens_B, stops)
             if sampling.stops:
                 stopping_B |= self._said(written.tokens_BT[active, : t + 1], sampling.stops)
             stopping_B &= ~written.stopped_B[active]
@@ -181,6 +181,12 @@ class NativeEngine:
             hidden_BD = self.model(tokens_B[:, None], positions_B1, cache.attend)[:, 0]
             cache.advance()
         yield from self._completions(written, active, seeds_B)
+
+    def _stops(self, sampling: Sampling) -> Tensor:
+        """Tokens that end a completion: the model's, and stop texts that are special tokens."""
+        special = (self.tokenizer.special(stop) for stop in sampling.stops)
+        ids = {*self.tokenizer.stops, *(number for number in special if number is not None)}
+        return torch.tensor(sorted(ids), dtype=torch.long)
 
     def _said(self, tokens_BT: Tensor, stops: tuple[str, ...]) -> Tensor:
         """Which rows have just said one of the stop texts, wherever the borders of tokens are."""

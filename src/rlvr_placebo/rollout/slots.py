@@ -58,7 +58,8 @@ class SlotEngine(NativeEngine):
         if not waiting:
             return
         count = min(self.max_rows, len(waiting))
-        places = Places(self.model, count, max(map(len, prompts_P)), sampling, self._stops)
+        longest, stops = max(map(len, prompts_P)), self._stops(sampling)
+        places = Places(self.model, count, longest, sampling, stops)
         record = recorder(places.device) if self.model.records else None
         replay = Replay(places.step, record)
         held: dict[int, Job] = {}

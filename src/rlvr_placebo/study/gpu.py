@@ -2,19 +2,21 @@
 
 Assumed: an accelerator of 80 GB with 3.35 TB/s and 989 dense bf16 TFLOP/s (an H100), decoding at
 60 % of its bandwidth, prefill and updates at 45 % of its arithmetic, all completions of a step
-decoded at once or as many as memory holds, and completions of a stated mean length. Updates keep
-what enters each layer and compute the rest again; logits are held in chunks of a few megabytes.
+decoded at once or as many as memory holds, and completions of a stated mean length.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from rlvr_placebo.evaluate.contract import EvaluationConfig
 from rlvr_placebo.learner.learner import OptimizerConfig
+from rlvr_placebo.model.adapter import LoraConfig
 from rlvr_placebo.model.architecture import Architecture
 from rlvr_placebo.model.published import PAPER_MODELS, parameters
-from rlvr_placebo.train.config import RunConfig
+from rlvr_placebo.train.config import RolloutConfig, RunConfig
+from rlvr_placebo.train.memory import Needs, evaluation_needs, needs
 
 MEAN_TOKENS = 800  # of a completion; Qwen2.5-Math writes some 600 to 1,000 on MATH
 MEMORY, BANDWIDTH, ARITHMETIC = 80e9, 3.35e12, 989e12  # bytes, bytes/s, FLOP/s
@@ -23,7 +25,8 @@ PROMPT_TOKENS = 150
 # Problems of the benchmarks that a plan may name without having them at hand.
 SIZES = {"math-500": 500, "amc": 83, "aime-2024": 30, "aime-2025": 30, "gsm8k": 1319,
          "deepscaler": 40315}  # fmt: skip
-HALF, MASTER = 2, 16  # bytes per parameter: in bf16; master weights, gradient and two moments
+HALF = 2  # bytes per number in bf16
+NARROW = "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Reckoned:
     Attributes:
         tokens: generated in training, evaluation and labelling.
         hours: of one accelerator.
-        memory: bytes while updating, with all rows of a step in the cache while generating.
+        memory: bytes, as a run itself would say before it starts.
         devices: of 80 GB, at least, to hold it.
     """
 
@@ -70,38 +73,49 @@ def reckon(
     seconds += 6 * count * trained / (ARITHMETIC * MATRICES)
     read = PROMPT_TOKENS * written / mean / config.rollout.samples
     seconds += 2 * count * read / (ARITHMETIC * MATRICES)
-    cache = min(rows, config.rollout.max_rows) * (PROMPT_TOKENS + mean) * _kept(shape)
-    work = max(cache, _activations(shape, config.optimizer.micro_tokens))
-    memory = count * (HALF + MASTER) + work
-    return Reckoned(written, seconds / 3600, int(memory), -(-int(memory) // int(MEMORY)))
+    memory = _needed(config, shape, count).total
+    return Reckoned(written, seconds / 3600, memory, -(-memory // int(MEMORY)))
 
 
 ADAPTER = 0.02  # of the parameters, in adapters of rank 64 on every matrix: a generous share
-ROWS, TOKENS = 64, 1024  # in the cache
+ROWS, TOKENS, PROMPT = 64, 768, 256  # in the cache
 
 
 def memory_of() -> list[dict[str, Any]]:
-    """The paper's models with the bytes that evaluation, LoRA and full training take in bf16.
+    """The paper's models with the bytes that evaluation, LoRA and full training take on a GPU.
 
-    Weights, a cache of 64 rows of 1,024 tokens, and in training what the optimizer and an update
-    of 16,384 tokens keep (activations are computed again).
+    In bf16 beside float32 weights, with 64 rows of 256 + 768 tokens at once; in training also what
+    the optimizer and an update of 16,384 tokens keep, activations computed again. The same estimate
+    (:mod:`rlvr_placebo.train.memory`) that a run makes before it starts.
     """
+    rollout = RolloutConfig(max_tokens=TOKENS, max_rows=ROWS)
+    how = EvaluationConfig(max_tokens=TOKENS)
+    update = OptimizerConfig(checkpointing=True)
     rows = []
     for name, model in PAPER_MODELS.items():
         count = parameters(model.shape)
-        weights, cache = HALF * count, ROWS * TOKENS * _kept(model.shape)
-        work = max(cache, _activations(model.shape, OptimizerConfig().micro_tokens))
+        config = RunConfig(name, "ground_truth", precision=NARROW, rollout=rollout,
+                           optimizer=update, evaluation=how)  # fmt: skip
+        lora = replace(config, lora=LoraConfig(rank=64))
+        asked = (ROWS, PROMPT, TOKENS)
         rows.append(
             {
                 "model": name,
                 "parameters": count,
                 "template": model.template,
-                "evaluation": weights + cache,
-                "lora": weights + int(ADAPTER * count) * (HALF + MASTER) + work,
-                "full": weights + MASTER * count + work,
+                "evaluation": evaluation_needs(model.shape, count, NARROW, asked, True).total,
+                "lora": _needed(lora, model.shape, count, PROMPT).total,
+                "full": _needed(config, model.shape, count, PROMPT).total,
             }
         )
     return rows
+
+
+def _needed(config: RunConfig, shape: Architecture, count: int, prompt: int = 0) -> Needs:
+    """What a run on a GPU needs, with prompts as long as they may be."""
+    trained = int(ADAPTER * count) if config.lora.rank else count
+    longest = prompt or config.rollout.max_prompt or PROMPT_TOKENS
+    return needs(config, shape, (count, trained), [[0] * longest], gpu=True)
 
 
 def _decoding(shape: Architecture, count: int, rows: int, mean: int) -> float:
@@ -111,12 +125,6 @@ def _decoding(shape: Architecture, count: int, rows: int, mean: int) -> float:
     cache = at_once * (PROMPT_TOKENS + mean / 2) * _kept(shape)
     moved = (HALF * count + cache) / (BANDWIDTH * DECODING)
     return max(moved, 2 * count * at_once / (ARITHMETIC * MATRICES)) / at_once
-
-
-def _activations(shape: Architecture, tokens: int) -> int:
-    """Bytes of what an update keeps: the input of every layer, and one layer whole."""
-    one = 8 * shape.hidden_size + 3 * shape.intermediate_size
-    return tokens * (shape.layers * shape.hidden_size + one) * HALF
 
 
 def _kept(shape: Architecture) -> int:

@@ -114,6 +114,7 @@ def _beside(evidence: Evidence) -> dict[str, Job]:
             models[run.path.name] = str(final)
     config, protocol, folder = evidence.first.config, evidence.protocol, evidence.folder
     common = {key: config["evaluation"][key] for key in ("max_tokens", "seed", "extraction")}
+    computing = {key: config[key] for key in ("precision", "device") if key in config}
     many = {"benchmarks": [protocol.given], "temperatures": [SAMPLED], "samples": protocol.coverage}
     few = {
         "benchmarks": [protocol.development], "temperatures": [0.0, SAMPLED], "samples": SAMPLES,
@@ -124,12 +125,14 @@ def _beside(evidence: Evidence) -> dict[str, Job]:
         if protocol.development:
             jobs[f"{PROMPTS}/{name}"] = Job(
                 "sweep", folder.path / PROMPTS / name, log,
-                {"model": model, "how": few | common, "templates": protocol.prompts},
+                {"model": model, "how": few | common, "templates": protocol.prompts,
+                 "computing": computing},
             )  # fmt: skip
         if protocol.coverage:
             jobs[f"{COVERAGE}/{name}"] = Job(
                 "evaluate", folder.path / COVERAGE / name, log,
-                {"model": model, "how": many | common, "template": config["template"]},
+                {"model": model, "how": many | common, "template": config["template"],
+                 "computing": computing},
             )  # fmt: skip
     return jobs
 

@@ -32,7 +32,7 @@ from rlvr_placebo.pocket.families import variety_of
 from rlvr_placebo.train.loop import run
 from rlvr_placebo.train.prompts import sweep_prompts
 from rlvr_placebo.train.settings import from_dict
-from rlvr_placebo.train.standalone import Place, documented, evaluate_model
+from rlvr_placebo.train.standalone import Computing, Place, documented, evaluate_model
 from rlvr_placebo.train.watch import Silent, Watch
 
 PR_SET_PDEATHSIG = 1
@@ -135,12 +135,16 @@ def _train(config: dict[str, Any], out: str, shared: str, watch: Watch) -> None:
     run(from_dict(config), Path(out), resume=True, watch=watch, shared=Path(shared))
 
 
-def _sweep(model: str, how: dict[str, Any], templates: list[str], out: str, watch: Watch) -> None:
-    sweep_prompts(model, _evaluation(how), templates, Path(out), True, watch)
+def _sweep(model: str, how: dict[str, Any], templates: list[str], out: str, watch: Watch,
+           computing: dict[str, Any]) -> None:  # fmt: skip
+    place = Place(Path(out), resume=True)
+    sweep_prompts(model, _evaluation(how), templates, place, watch, Computing(**computing))
 
 
-def _evaluate(model: str, how: dict[str, Any], template: str, out: str, watch: Watch) -> None:
-    evaluate_model(model, _evaluation(how), template, Place(Path(out), resume=True), watch)
+def _evaluate(model: str, how: dict[str, Any], template: str, out: str, watch: Watch,
+              computing: dict[str, Any]) -> None:  # fmt: skip
+    place = Place(Path(out), resume=True)
+    evaluate_model(model, _evaluation(how), template, place, watch, Computing(**computing))
 
 
 def _evaluation(how: dict[str, Any]) -> EvaluationConfig:

@@ -23,6 +23,8 @@ def _declared(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
     try:
         declared = json.loads(path.read_text()) if path.exists() else {}
+    except OSError as error:
+        raise PlaceboError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise PlaceboError(f"{path}: not JSON ({error})") from None
     if not isinstance(declared, dict):
@@ -40,12 +42,32 @@ def _chat_template(folder: Path, declared: Mapping[str, Any]) -> str | None:
     """The chat template: in a file of its own, or in the tokenizer's configuration."""
     path = folder / "chat_template.jinja"
     if path.exists():
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise PlaceboError(f"{path}: cannot be read ({error})") from None
     found = declared.get("chat_template")
     if isinstance(found, list):  # several, by name
         named = {t.get("name"): t.get("template") for t in found if isinstance(t, dict)}
         found = named.get("default")
     return found if isinstance(found, str) else None
+
+
+@cache
+def _generation() -> type:
+    """The tag by which templates mark what an assistant writes; here it marks nothing."""
+    from jinja2 import nodes
+    from jinja2.ext import Extension
+
+    class Generation(Extension):
+        tags = {"generation"}  # noqa: RUF012 (jinja2's own way)
+
+        def parse(self, parser: Any) -> Any:  # noqa: ANN401 (jinja2's)
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.Scope(body, lineno=line)
+
+    return Generation
 
 
 @cache
@@ -58,7 +80,7 @@ def _compiled(template: str) -> JinjaTemplate:
         raise ValueError(message)
 
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation()]
     )
     environment.filters["tojson"] = lambda value, **how: json.dumps(
         value, ensure_ascii=False, **how
@@ -171,6 +193,12 @@ class Tokenizer:
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 (a template may fail in any way)
             raise PlaceboError(f"{self.folder}: its chat template fails ({error})") from None
+
+    def special(self, text: str) -> int | None:
+        """Id of a special token that is spelt like this; texts leave it out."""
+        number = self._fast.token_to_id(text)
+        known = self._fast.get_added_tokens_decoder().get(number) if number is not None else None
+        return number if known is not None and known.special else None
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of many texts."""

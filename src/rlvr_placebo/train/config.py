@@ -38,6 +38,8 @@ class RolloutConfig:
     """Of sampling; the learner scores completions at the same one."""
     max_tokens: int = 3072
     """The longest completion."""
+    max_prompt: int = 0
+    """Training problems with longer prompts (in tokens) are left out; 0: none are."""
     max_rows: int = 256
     """Completions generated at once; changes memory and speed, not what is sampled."""
 
@@ -93,6 +95,8 @@ class RunConfig:
                 del document[key]
         if self.device == AUTO:
             del document["device"]
+        if not self.rollout.max_prompt:
+            del document["rollout"]["max_prompt"]
         if self.loss.tis_cap is None:
             del document["loss"]["tis_cap"]
         return document
@@ -102,6 +106,9 @@ class RunConfig:
 # families (its choice is told in LOG.md).
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "paper": {
+        "precision": "bfloat16",
+        "optimizer.checkpointing": True,
+        "rollout.max_prompt": 1024,
         "evaluation.max_tokens": 3072,
         "evaluation.samples": 8,
         "evaluation.temperatures": (0.0, 0.6, 1.0),  # 0.6 is the paper's for AMC and AIME
@@ -192,7 +199,7 @@ _CHOICES: Mapping[str, Iterable[str]] = {
 _LARGE = 1e9
 _RANGES: tuple[tuple[tuple[str, ...], float, float], ...] = (
     (("seed", "labels.seed"), 0, 2**63 - 1),
-    (("steps", "checkpoint_every", "pool_size"), 0, _LARGE),
+    (("steps", "checkpoint_every", "pool_size", "rollout.max_prompt"), 0, _LARGE),
     (("labels.samples",), 0, MOST),
     (
         ("rollout.problems", "rollout.max_tokens", "rollout.max_rows", "labels.wrong_answers"),

@@ -42,12 +42,15 @@ class Needs:
 
     def __str__(self) -> str:
         """In one line."""
-        return (
-            f"about {_gigabytes(self.total)} (Python and its libraries {_gigabytes(self.process)}, "
-            f"weights, gradients and moments "
-            f"{_gigabytes(self.weights)}, generation {_gigabytes(self.rollout)} or update "
-            f"{_gigabytes(self.update)})"
-        )
+        parts = [f"Python and its libraries {_gigabytes(self.process)}"]
+        if self.update:
+            parts += [f"weights, gradients and moments {_gigabytes(self.weights)}",
+                      f"generation {_gigabytes(self.rollout)} or update "
+                      f"{_gigabytes(self.update)}"]  # fmt: skip
+        else:
+            parts += [f"weights {_gigabytes(self.weights)}",
+                      f"generation {_gigabytes(self.rollout)}"]  # fmt: skip
+        return f"about {_gigabytes(self.total)} ({', '.join(parts)})"
 
 
 def needs(
@@ -65,22 +68,48 @@ def needs(
     """
     moments = 2 if config.optimizer.name == "adamw" else 0
     every, trained = parameters
-    width = FLOAT if config.precision == PRECISIONS[0] else HALF
-    copies = every * width if width < FLOAT else 0  # of the weights, while they are computed with
+    width, copies = _computed(config.precision, every)
     weights = every * (1 + (config.loss.kl != 0)) + trained * (1 + moments)  # with the reference
     longest = max(map(len, prompts))
     room = max(config.rollout.max_tokens, config.evaluation.max_tokens)
     asked = config.rollout.problems * config.rollout.samples
     evaluated = len(prompts) * config.evaluation.samples
     rows = min(config.rollout.max_rows, max(asked, evaluated))
-    kept = 2 * a.layers * a.kv_heads * a.head_dim * width
-    cache = kept * rows * (room + longest)  # at worst every row has a prompt of its own
-    logits = 6 * rows * a.vocab_size * FLOAT  # with what the sampler makes of them
+    rollout = _generation(a, (rows, longest, room), width, gpu)
     process = PROCESS + (PEFT if config.lora.rank else 0)
     update = _update(config, a, longest, width)
     update += FLOAT * 2 * (WIDER * CHUNK if gpu else 0)
-    moved = 1 if gpu else 2  # on the CPU the cache grows, and is copied when it does
-    return Needs(FLOAT * weights, moved * cache + logits + copies, update + copies, process)
+    return Needs(FLOAT * weights, rollout + copies, update + copies, process)
+
+
+def evaluation_needs(
+    a: Architecture, parameters: int, precision: str, asked: tuple[int, int, int], gpu: bool
+) -> Needs:
+    """Estimate what an evaluation needs.
+
+    Args:
+        a: the model.
+        parameters: how many it has.
+        precision: that it is computed with.
+        asked: rows at once, tokens of the longest prompt, and of the longest completion.
+        gpu: whether it is on one.
+    """
+    width, copies = _computed(precision, parameters)
+    return Needs(FLOAT * parameters, _generation(a, asked, width, gpu) + copies, 0)
+
+
+def _computed(precision: str, parameters: int) -> tuple[int, int]:
+    """Bytes of a number that is computed with, and of copies of weights in such numbers."""
+    width = FLOAT if precision == PRECISIONS[0] else HALF
+    return width, parameters * width if width < FLOAT else 0
+
+
+def _generation(a: Architecture, asked: tuple[int, int, int], width: int, gpu: bool) -> int:
+    """Bytes of the cache, at worst with a prompt of its own for every row, and of the logits."""
+    rows, longest, room = asked
+    cache = 2 * a.layers * a.kv_heads * a.head_dim * width * rows * (room + longest)
+    logits = 6 * rows * a.vocab_size * FLOAT  # with what the sampler makes of them
+    return (1 if gpu else 2) * cache + logits  # on the CPU the cache grows, and is copied for it
 
 
 def _update(config: RunConfig, a: Architecture, longest: int, width: int) -> int:
@@ -99,28 +128,43 @@ def _update(config: RunConfig, a: Architecture, longest: int, width: int) -> int
     return int(width * (tokens * (layer * layers + inputs) + masks) + FLOAT * logits)
 
 
-def check_memory(config: RunConfig, need: Needs, free: int | None = None) -> None:
+def check_memory(config: RunConfig, need: Needs, free: int | None = None, held: int = 0) -> None:
     """Refuse a run that does not fit into what is free.
 
     Args:
         config: the run.
         need: of it.
         free: bytes of its GPU; None: it is on the CPU.
+        held: bytes of what it needs that are loaded already.
 
     Raises:
         PlaceboError: what it needs, what there is, and which settings lower it.
     """
-    free = available() if free is None else free
-    if free is None or need.total <= free:
-        return
     advice = "lower optimizer.micro_tokens, or set optimizer.checkpointing=true"
     if need.rollout > need.update:
         advice = "lower rollout.max_rows or rollout.max_tokens"
-    if PROCESS + need.weights > free:
-        advice = "take a smaller model"
-    raise PlaceboError(
-        f"memory: {config.model} needs {need}, and {_gigabytes(free)} are free; {advice}"
-    )
+    if config.precision == PRECISIONS[0]:
+        advice += ", or precision=bfloat16"
+    free = available() if free is None else free
+    free = None if free is None else free + held
+    if free is not None and PROCESS + need.weights > free:
+        whole = "" if config.lora.rank else "train adapters (lora.rank=16), or "
+        advice = f"{whole}take a smaller model"
+    _must_fit(config.model, need, free, advice)
+
+
+def check_evaluation_memory(need: Needs, free: int | None = None) -> None:
+    """Refuse an evaluation that does not fit; see :func:`check_memory`."""
+    free = available() if free is None else free
+    held = 0 if free is None else PROCESS + need.weights  # here already
+    _must_fit("the evaluation", need, None if free is None else free + held,
+              "lower --max-rows or --max-tokens, or compute with --precision bfloat16")  # fmt: skip
+
+
+def _must_fit(what: str, need: Needs, free: int | None, advice: str) -> None:
+    if free is not None and need.total > free:
+        there = _gigabytes(free)
+        raise PlaceboError(f"memory: {what} needs {need}, and {there} are free; {advice}")
 
 
 def available() -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.core.records import Finish, Group
+from rlvr_placebo.evaluate.contract import PRECISIONS
 from rlvr_placebo.learner.advantages import differ
 from rlvr_placebo.learner.batch import rewards_of
 from rlvr_placebo.rollout.protocol import check_length
@@ -55,6 +56,11 @@ def static_warnings(
         warnings.append(
             "clipping cannot bind: with one update per rollout every ratio is 1; "
             "raise optimizer.minibatches or epochs, or set clip_low=off clip_high=off"
+        )
+    if config.precision != PRECISIONS[0] and clips != (None, None) and config.loss.tis_cap is None:
+        warnings.append(
+            f"in {config.precision} engine and learner differ by rounding, which moves ratios out "
+            "of the clips' band by itself; set loss.tis_cap=2 to take ratios to the learner's own"
         )
     if trains_on_test:
         warnings.append(

@@ -7,7 +7,6 @@ that the best of many is not the luckiest of many.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,13 +19,12 @@ from rlvr_placebo.core.records import Problem
 from rlvr_placebo.core.rundir import PARTS, RunDirectory
 from rlvr_placebo.core.statistics import Estimate, interval, share_interval
 from rlvr_placebo.evaluate.contract import EvaluationConfig, check_evaluation
-from rlvr_placebo.model.checkpoint import Checkpoint, load
+from rlvr_placebo.model.checkpoint import Checkpoint
 from rlvr_placebo.model.device import device_of, name_of
-from rlvr_placebo.rollout.engines import make_engine
 from rlvr_placebo.rollout.protocol import check_length
 from rlvr_placebo.text.templates import get_template
 from rlvr_placebo.train.evaluations import measure
-from rlvr_placebo.train.standalone import documented
+from rlvr_placebo.train.standalone import Computing, Place, documented, engine_for, loaded
 from rlvr_placebo.train.trial import Benchmark, make_benchmarks
 from rlvr_placebo.train.watch import Watch
 
@@ -35,9 +33,9 @@ def sweep_prompts(
     model: str,
     how: EvaluationConfig,
     templates: Sequence[str],
-    out: Path,
-    resume: bool,
+    place: Place,
     watch: Watch,
+    computing: Computing,
 ) -> dict[str, Any]:
     """Evaluate an untrained model under every template and temperature; choose, then score.
 
@@ -45,9 +43,9 @@ def sweep_prompts(
         model: family, folder or hub id.
         how: the development set (one benchmark) and how it is decoded.
         templates: to try; one that the model cannot render is left out, and said.
-        out: directory for samples and ``prompts.json``.
-        resume: go on with a sweep that was killed there.
+        place: where samples and ``prompts.json`` go.
         watch: hears of progress.
+        computing: on which device, and with what precision.
 
     Returns:
         What ``prompts.json`` holds: accuracy on both halves of every cell, and the chosen one.
@@ -58,8 +56,8 @@ def sweep_prompts(
     check_evaluation(how)
     if not templates or len(set(templates)) < len(templates):
         raise PlaceboError("prompts: name at least one template, and none twice")
-    checkpoint = load(model)
-    ready, left_out = _ready(checkpoint, how, templates)
+    checkpoint = loaded(model, computing)
+    ready, left_out = _ready(checkpoint, how, templates, computing.precision)
     problems = next(iter(ready.values())).problems
     if not all(halves(_clusters(problems))):
         raise PlaceboError(
@@ -70,7 +68,7 @@ def sweep_prompts(
     config = {"model": model, "model_digest": checkpoint.digest, "contracts": contracts}
 
     def work(directory: RunDirectory) -> dict[str, Any]:
-        engine = make_engine(checkpoint.model, checkpoint.tokenizer)
+        engine = engine_for(checkpoint, computing, how, list(ready.values()), watch)
         cells = []
         for name, benchmark in ready.items():
             scratch = directory.path / PARTS
@@ -81,17 +79,18 @@ def sweep_prompts(
                 "left_out": left_out, "chosen": best(cells)}  # fmt: skip
 
     where = name_of(device_of(checkpoint.model))
-    return documented(out, config, resume, DOCUMENT, work, where)
+    return documented(place.out, config, place.resume, DOCUMENT, work, where)
 
 
 def _ready(
-    checkpoint: Checkpoint, how: EvaluationConfig, templates: Sequence[str]
+    checkpoint: Checkpoint, how: EvaluationConfig, templates: Sequence[str], precision: str
 ) -> tuple[dict[str, Benchmark], dict[str, str]]:
     """The templates that the model can render, and why it cannot the others."""
     ready, left_out = {}, {}
     for name in templates:
         try:
-            (ready[name],) = make_benchmarks(how, get_template(name), checkpoint.tokenizer)
+            template = get_template(name)
+            (ready[name],) = make_benchmarks(how, template, checkpoint.tokenizer, precision)
         except PlaceboError as error:
             if "chat template" not in str(error):
                 raise

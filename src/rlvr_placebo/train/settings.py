@@ -30,10 +30,16 @@ def make_config(
     """
     if recipe not in RECIPES:
         raise PlaceboError(f"unknown recipe {recipe!r}; {suggest(recipe, RECIPES)}")
+    return _configured(model, reward, RECIPES[recipe], settings or {})
+
+
+def _configured(
+    model: str, reward: Spec, recipe: Mapping[str, Any], settings: Mapping[str, Any]
+) -> RunConfig:
     config = RunConfig(model=model, reward=canonical(reward))
-    chosen = flat_settings(settings or {})
+    chosen = flat_settings(settings)
     own = implied(config.reward)
-    for key, value in {**RECIPES[recipe], **own, **chosen}.items():
+    for key, value in {**recipe, **own, **chosen}.items():
         config = _replace(config, key.split("."), value)
         if key in own and value != own[key]:
             raise PlaceboError(
@@ -62,7 +68,7 @@ def flat_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 def from_dict(document: Mapping[str, Any]) -> RunConfig:
     """Read a configuration back from :meth:`RunConfig.as_dict`."""
     flat = dict(flatten({k: v for k, v in document.items() if k not in ("model", "reward")}))
-    return make_config(document["model"], document["reward"], "paper", flat)
+    return _configured(document["model"], document["reward"], {}, flat)
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rlvr_placebo.analysis.summary import summarize
+from rlvr_placebo.core.errors import PlaceboError, suggest
 from rlvr_placebo.core.files import digest, write_json, write_table
 from rlvr_placebo.core.rundir import PARTS, RunDirectory, claim
 from rlvr_placebo.evaluate.contract import PRECISIONS, EvaluationConfig, check_evaluation
 from rlvr_placebo.evaluate.probe import Ask, check_probe, contrast, long_enough, probe
 from rlvr_placebo.evaluate.served import ServedEngine, Server, question_of, served_contract
-from rlvr_placebo.model.checkpoint import load
-from rlvr_placebo.model.device import AUTO, CPU, device_of, name_of
+from rlvr_placebo.model.checkpoint import Checkpoint, load
+from rlvr_placebo.model.device import AUTO, CPU, device_of, free_memory, name_of
 from rlvr_placebo.rollout.engines import make_engine
+from rlvr_placebo.rollout.native import NativeEngine
 from rlvr_placebo.rollout.protocol import Engine, Sampling, check_length
 from rlvr_placebo.text.benchmarks import unusual_size
 from rlvr_placebo.text.problems import content_hash, load_problems
 from rlvr_placebo.text.templates import get_template
 from rlvr_placebo.train.evaluations import measure
+from rlvr_placebo.train.memory import check_evaluation_memory, evaluation_needs
 from rlvr_placebo.train.trial import Benchmark, compute_in, environment, make_benchmarks
 from rlvr_placebo.train.watch import Watch
 from rlvr_placebo.verify.judge import VERSION
@@ -33,10 +36,51 @@ class Computing:
     Attributes:
         precision: float32 or bfloat16.
         device: see :func:`rlvr_placebo.model.device.choose`.
+        max_rows: completions generated at once; changes memory and speed, not what is sampled.
     """
 
     precision: str = PRECISIONS[0]
     device: str = AUTO
+    max_rows: int = 256
+
+
+def loaded(model: str, computing: Computing) -> Checkpoint:
+    """Load a model to where and in what it is to be computed.
+
+    Raises:
+        PlaceboError: it cannot be loaded, or not computed like this.
+    """
+    if computing.precision not in PRECISIONS:
+        hint = suggest(computing.precision, PRECISIONS)
+        raise PlaceboError(f"precision {computing.precision!r}: {hint}")
+    if computing.max_rows < 1:
+        raise PlaceboError(f"max_rows {computing.max_rows}: must be 1 or more")
+    checkpoint = load(model, computing.device)
+    compute_in(checkpoint.model, computing.precision)
+    return checkpoint
+
+
+def engine_for(
+    checkpoint: Checkpoint, computing: Computing, how: EvaluationConfig,
+    benchmarks: Sequence[Benchmark], watch: Watch,
+) -> NativeEngine:  # fmt: skip
+    """The engine of an evaluation, after a look at what memory it will need.
+
+    Raises:
+        PlaceboError: more than there is.
+    """
+    model = checkpoint.model
+    prompts = [prompt for benchmark in benchmarks for prompt in benchmark.prompts]
+    rows = min(computing.max_rows, len(prompts) * how.samples)
+    asked = (rows, max(map(len, prompts)), how.max_tokens)
+    device = device_of(model)
+    count = sum(p.numel() for p in model.parameters())
+    need = evaluation_needs(
+        model.architecture, count, computing.precision, asked, device.type != CPU
+    )
+    watch.say(f"memory: {need}")
+    check_evaluation_memory(need, free_memory(device))
+    return make_engine(model, checkpoint.tokenizer, computing.max_rows)
 
 
 @dataclass(frozen=True)
@@ -73,10 +117,9 @@ def evaluate_model(
         PlaceboError: a mistake in the arguments, or a directory that is in use.
     """
     check_evaluation(how)
-    checkpoint = load(model, computing.device)
+    checkpoint = loaded(model, computing)
     if checkpoint.model.remark:
         watch.warn(checkpoint.model.remark)
-    compute_in(checkpoint.model, computing.precision)
     benchmarks = make_benchmarks(
         how, get_template(template), checkpoint.tokenizer, computing.precision
     )
@@ -84,7 +127,7 @@ def evaluate_model(
     for benchmark in benchmarks:
         check_length(benchmark.prompts, how.max_tokens, positions)
         remark(benchmark.contract.benchmark, len(benchmark.problems), watch)
-    engine = make_engine(checkpoint.model, checkpoint.tokenizer)
+    engine = engine_for(checkpoint, computing, how, benchmarks, watch)
     where = name_of(device_of(checkpoint.model))
     return _evaluated((model, checkpoint.digest), engine, benchmarks, place, watch, where)
 
@@ -107,7 +150,8 @@ def evaluate_served(
         remark(name, len(problems), watch)
     engine = ServedEngine(server)
     engine.generate(benchmarks[0].prompts[:1], Sampling(0.0, 1.0, 1), [[0]])
-    return _evaluated((server.model, "served"), engine, benchmarks, place, watch)
+    where = f"served by {server.url}"
+    return _evaluated((server.model, where), engine, benchmarks, place, watch)
 
 
 def _evaluated(

@@ -173,6 +173,7 @@ class Material:
     prompts: dict[str, Prompt]
     stops: tuple[str, ...]
     contents: dict[str, Any]
+    too_long: int
 
 
 def gather(config: RunConfig, tokenizer: Tokenizer, model_digest: str, positions: int) -> Material:
@@ -183,8 +184,11 @@ def gather(config: RunConfig, tokenizer: Tokenizer, model_digest: str, positions
     """
     template = get_template(config.template)
     benchmarks = make_benchmarks(config.evaluation, template, tokenizer, config.precision)
-    pool = load_pool(config, benchmarks)
-    prompts = {p.id: render(p, template, tokenizer) for p in pool}
+    every = load_pool(config, benchmarks)
+    prompts = {p.id: render(p, template, tokenizer) for p in every}
+    most = config.rollout.max_prompt or positions
+    pool = [p for p in every if len(prompts[p.id]) <= most] if config.rollout.max_prompt else every
+    prompts = {p.id: prompts[p.id] for p in pool}
     check_fit(config, len(pool), [*prompts.values(), *(p for b in benchmarks for p in b.prompts)],
               positions)  # fmt: skip
     for name in user_code(config.reward):
@@ -197,7 +201,7 @@ def gather(config: RunConfig, tokenizer: Tokenizer, model_digest: str, positions
         kept, _ = attach(pool, read_table(labels), config.labels.wrong_answers)
         check_pool(config, len(kept))
     contents = content(model_digest, pool, benchmarks, labels)
-    return Material(benchmarks, pool, prompts, template.stops, contents)
+    return Material(benchmarks, pool, prompts, template.stops, contents, len(every) - len(pool))
 
 
 def find_content(config: RunConfig) -> dict[str, Any]:
@@ -231,7 +235,8 @@ def prepare(config: RunConfig) -> Trial:
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     device = choose(config.device, count)
     need = needs(config, model.architecture, (count, trained), asked, device.type != CPU)
-    check_memory(config, need, free_memory(device))
+    held = 4 * count if device.type == CPU else 0
+    check_memory(config, need, free_memory(device), held)
     place(model, config.device)
     return Trial(
         config=config,
@@ -250,6 +255,7 @@ def prepare(config: RunConfig) -> Trial:
             *filter(None, [model.remark]),
             *static_warnings(config, found.contents["trains_on_test"], duplicates(found)),
             *sizes(found, config.pool),
+            *left_out(found, config),
         ),
         benchmarks=found.benchmarks,
     )
@@ -277,6 +283,17 @@ def duplicates(found: Material) -> dict[str, Shared]:
         for b in found.benchmarks
         if b.contract.benchmark not in found.contents["trains_on_test"]
     }
+
+
+def left_out(found: Material, config: RunConfig) -> list[str]:
+    """Training problems whose prompt is too long."""
+    if not found.too_long:
+        return []
+    most = config.rollout.max_prompt
+    return [
+        f"{found.too_long} problems of {config.pool} have prompts of more than {most} tokens and "
+        "are left out, for every arm alike"
+    ]
 
 
 def sizes(found: Material, pool: str) -> list[str]:
