@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM
 from conftest import FOREIGN, LLAMA_LIKE, make_foreign
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.model import checkpoint
+from rlvr_placebo.model.check import check_checkpoint
 from rlvr_placebo.model.checkpoint import load, save
 from rlvr_placebo.model.decoder import Decoder
 from rlvr_placebo.model.folders import WEIGHTS, all_tensors
@@ -77,6 +78,7 @@ def test_features_that_our_decoder_lacks_are_theirs(tmp_path, shipped):
                               **more)  # fmt: skip
         model = load(str(tmp_path / f"{number}")).model
         assert isinstance(model, Foreign)
+        assert "not ours" in check_checkpoint(tmp_path / f"{number}")[0].says
         with torch.no_grad():
             wanted = theirs(ids()).logits
             torch.testing.assert_close(our_logits(model, ids()), wanted, atol=1e-4, rtol=0)
@@ -96,6 +98,8 @@ def test_weights_that_do_not_belong_are_refused(name, tensor, message, tmp_path,
     with pytest.raises(PlaceboError, match=message) as error:
         load(str(tmp_path / "m"))
     assert "\n" not in str(error.value)
+    wrong = [r.says for r in check_checkpoint(tmp_path / "m") if r.status == "wrong"]
+    assert len(wrong) == 1
 
 
 def test_a_window_limits_positions(tmp_path, shipped):

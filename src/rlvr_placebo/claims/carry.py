@@ -36,6 +36,7 @@ from rlvr_placebo.study.local import Launch, Progress, claimed, run_claimed
 from rlvr_placebo.study.matrix import Study, load_study, run_name
 from rlvr_placebo.study.pool import Job, carry_out
 from rlvr_placebo.train.config import RunConfig
+from rlvr_placebo.train.standalone import computing_of
 from rlvr_placebo.train.watch import Watch
 from rlvr_placebo.verdict.evidence import base_name
 
@@ -306,5 +307,6 @@ def _evaluation(run: RunDirectory, reading: Reading, out: Path) -> Job:
     }
     model = config["model"] if reading.untrained else str(final)
     log = out.parent / f"{out.name}.txt"
-    arguments = {"model": model, "how": how, "template": reading.template}
+    arguments = {"model": model, "how": how, "template": reading.template,
+                 "computing": computing_of(config)}  # fmt: skip
     return Job("evaluate", out, log, arguments)

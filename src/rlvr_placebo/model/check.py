@@ -13,13 +13,14 @@ from safetensors import SafetensorError, safe_open
 
 from rlvr_placebo.core.errors import PlaceboError
 from rlvr_placebo.model import adapter
-from rlvr_placebo.model.architecture import STYLES, Architecture
+from rlvr_placebo.model.architecture import Architecture
 from rlvr_placebo.model.checkpoint import (
     UNTIED,
     is_finite,
     load_model,
     load_tokenizer,
     misfits,
+    own_architecture,
     read_architecture,
 )
 from rlvr_placebo.model.decoder import Decoder
@@ -60,9 +61,12 @@ def check_checkpoint(
     if (folder / adapter.CONFIG).exists() and not (folder / "config.json").exists():
         return _adapter(folder, progress)
     shape = _try(remarks, "configuration", lambda: read_architecture(folder))
+    ours = shape is not None and own_architecture(folder) is not None
     if shape:
-        remarks.append(_about_shape(shape))
-    remarks += _weights(folder, shape, progress)
+        remarks.append(_about_shape(shape, ours))
+    remarks += _weights(folder, shape if ours else None, progress)
+    if shape and not ours and all(remark.status != "wrong" for remark in remarks):
+        _try(remarks, "forward pass", lambda: load_model(folder))  # only it can tell
     stops = _try(remarks, "stops", lambda: stop_tokens(folder))
     if not (folder / "generation_config.json").exists():
         remarks.append(Remark("stops", "no generation_config.json: taken from config.json", "note"))
@@ -99,8 +103,8 @@ def _try(remarks: list[Remark], about: str, look: Callable[[], Any]) -> Any:  # 
         return None
 
 
-def _about_shape(a: Architecture) -> Remark:
-    if a.model_type not in STYLES:
+def _about_shape(a: Architecture, ours: bool) -> Remark:
+    if not ours:
         says = f"{a.model_type}: not ours, through transformers' own forward pass, which is slower"
         return Remark("configuration", says, "note")
     heads = f"{a.heads} heads over {a.kv_heads}"
@@ -133,7 +137,7 @@ def _weights(
     yield Remark("weights", f"{len(files)} file{'s' if len(files) > 1 else ''}: {said}")
     if broken:
         yield Remark("weights", f"not finite numbers: {_some(broken)}", "wrong")
-    if shape and shape.model_type in STYLES:
+    if shape:
         yield from _fit(shape, shapes)
         pair = [(name, found[name]) for name in TIED if name in found]
         if shape.tied and len(pair) == len(TIED) and not torch.equal(*map(_tensor, pair)):

@@ -59,10 +59,10 @@ def read_architecture(folder: Path) -> Architecture:
         PlaceboError: it is missing, broken, or of a kind that nobody knows.
     """
     folder = base_of(folder) or folder
-    return _own_architecture(folder) or read_foreign(folder)
+    return own_architecture(folder) or read_foreign(folder)
 
 
-def _own_architecture(folder: Path) -> Architecture | None:
+def own_architecture(folder: Path) -> Architecture | None:
     """The shape of a model that our decoder computes; None of another's."""
     path = folder / "config.json"
     try:
@@ -84,7 +84,7 @@ def load_model(folder: Path) -> Decoder:
         model = load_model(base)
         adapter.merge_adapter(model, folder, read_tensors(folder / adapter.WEIGHTS))
         return model
-    architecture = _own_architecture(folder)
+    architecture = own_architecture(folder)
     if architecture is None:
         weight_files(folder)  # ours to name, where one is missing
         return load_foreign(folder)

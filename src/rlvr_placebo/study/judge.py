@@ -24,6 +24,7 @@ from rlvr_placebo.study.local import Launch, Progress, run_study
 from rlvr_placebo.study.matrix import Study
 from rlvr_placebo.study.pool import Job, carry_out
 from rlvr_placebo.study.request import check_delta, named
+from rlvr_placebo.train.standalone import computing_of
 from rlvr_placebo.train.watch import Watch
 from rlvr_placebo.verdict.decision import LEAST_SEEDS, PERMUTED, REWARD
 from rlvr_placebo.verdict.evidence import (
@@ -114,7 +115,7 @@ def _beside(evidence: Evidence) -> dict[str, Job]:
             models[run.path.name] = str(final)
     config, protocol, folder = evidence.first.config, evidence.protocol, evidence.folder
     common = {key: config["evaluation"][key] for key in ("max_tokens", "seed", "extraction")}
-    computing = {key: config[key] for key in ("precision", "device") if key in config}
+    computing = computing_of(config)
     many = {"benchmarks": [protocol.given], "temperatures": [SAMPLED], "samples": protocol.coverage}
     few = {
         "benchmarks": [protocol.development], "temperatures": [0.0, SAMPLED], "samples": SAMPLES,

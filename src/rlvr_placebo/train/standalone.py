@@ -44,6 +44,11 @@ class Computing:
     max_rows: int = 256
 
 
+def computing_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run is computed, for what is measured beside it; arguments of :class:`Computing`."""
+    return {key: config[key] for key in ("precision", "device") if key in config}
+
+
 def loaded(model: str, computing: Computing) -> Checkpoint:
     """Load a model to where and in what it is to be computed.
 

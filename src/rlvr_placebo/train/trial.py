@@ -183,7 +183,9 @@ def gather(config: RunConfig, tokenizer: Tokenizer, model_digest: str, positions
         PlaceboError: problems are missing or do not fit the model, the labels or the reward.
     """
     template = get_template(config.template)
-    benchmarks = make_benchmarks(config.evaluation, template, tokenizer, config.precision)
+    beside = config.lora.rank and config.precision != PRECISIONS[0]
+    numbers = f"{config.precision}, adapters beside it" if beside else config.precision
+    benchmarks = make_benchmarks(config.evaluation, template, tokenizer, numbers)
     every = load_pool(config, benchmarks)
     prompts = {p.id: render(p, template, tokenizer) for p in every}
     most = config.rollout.max_prompt or positions
